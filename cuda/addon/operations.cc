@@ -1,0 +1,14 @@
+#include "addon/operations.h"
+
+#include "addon/operation_table.h"
+
+namespace warptile::addon {
+
+// One row an operation.
+const std::vector<OperationRow>& operation_table() {
+  static const std::vector<OperationRow> table = {
+  };
+  return table;
+}
+
+}  // namespace warptile::addon

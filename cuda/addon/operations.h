@@ -1,0 +1,15 @@
+// The operations that the addon offers: each reads its command, fills its Params and enqueues.
+#pragma once
+
+#include "addon/command_reader.h"
+
+namespace warptile::addon {
+
+using Operation = Status (*)(CommandReader& in, const LaunchContext& context);
+
+struct OperationRow {
+  const char* name;  // as in lib/backends/backend.ts, Operations
+  Operation run;
+};
+
+}  // namespace warptile::addon

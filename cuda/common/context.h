@@ -1,0 +1,34 @@
+// What every operation of the kernel library is given besides its Params.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+
+#include "common/status.h"
+
+namespace warptile {
+
+struct DeviceLimits {
+  int major = 0;
+  int minor = 0;
+  int multiprocessors = 0;
+  size_t shared_memory_per_block = 0;  // bytes, opt-in limit
+  size_t l2_bytes = 0;
+};
+
+// Scratch memory of one operation call: valid for the work enqueued by that call, freed in stream order.
+class Workspace {
+ public:
+  virtual ~Workspace() = default;
+  // 256-byte aligned, uninitialised. Zero bytes give nullptr.
+  virtual Status allocate(size_t bytes, void** pointer) = 0;
+};
+
+struct LaunchContext {
+  cudaStream_t stream = nullptr;
+  const DeviceLimits* limits = nullptr;
+  Workspace* workspace = nullptr;
+};
+
+}  // namespace warptile

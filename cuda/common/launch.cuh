@@ -1,0 +1,51 @@
+// The one place that launches kernels: checks the grid, raises the shared-memory limit, returns a Status.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <string>
+
+#include "common/context.h"
+#include "common/status.h"
+
+namespace warptile {
+
+struct LaunchShape {
+  int64_t grid_x = 1, grid_y = 1, grid_z = 1;  // blocks
+  int threads = 0;                             // a block
+  size_t shared_bytes = 0;                     // dynamic shared memory a block
+};
+
+// Grid limits of every compute capability since 3.0 (CUDA C++ Programming Guide, "Technical Specifications").
+constexpr int64_t kMaxGridX = 2147483647;
+constexpr int64_t kMaxGridYZ = 65535;
+constexpr size_t kDefaultSharedBytes = 48 * 1024;
+
+// An empty grid is an empty problem and launches nothing.
+template <typename... Params, typename... Args>
+Status launch(const LaunchContext& context, void (*kernel)(Params...), const LaunchShape& shape, Args&&... args) {
+  if (shape.grid_x == 0 || shape.grid_y == 0 || shape.grid_z == 0) return Status::ok();
+  if (shape.grid_x > kMaxGridX || shape.grid_y > kMaxGridYZ || shape.grid_z > kMaxGridYZ) {
+    return Status::limit("grid of " + std::to_string(shape.grid_x) + " x " + std::to_string(shape.grid_y) + " x " +
+                         std::to_string(shape.grid_z) + " blocks is past the launch limit");
+  }
+  if (shape.shared_bytes > kDefaultSharedBytes) {
+    if (shape.shared_bytes > context.limits->shared_memory_per_block) {
+      return Status::limit("kernel needs " + std::to_string(shape.shared_bytes) + " bytes of shared memory, the device has " +
+                           std::to_string(context.limits->shared_memory_per_block));
+    }
+    WARPTILE_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                       cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                       static_cast<int>(shape.shared_bytes)));
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(shape.grid_x), static_cast<unsigned>(shape.grid_y),
+                        static_cast<unsigned>(shape.grid_z));
+  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = context.stream;
+  return Status::from_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...), "cudaLaunchKernelEx");
+}
+
+}  // namespace warptile

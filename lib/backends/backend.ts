@@ -1,0 +1,86 @@
+import type { DType } from '../tensor/dtype.js';
+
+/**
+ * A block of device memory as its backend knows it. `bytes` is the requested size. On the CPU
+ * `memory` holds it; on CUDA `id` names it in the addon's table. Opaque to everything above.
+ */
+export interface BackendBuffer {
+  readonly bytes: number;
+  readonly id: number;
+  readonly memory?: ArrayBuffer;
+}
+
+/** Contiguous, row-major elements inside a buffer: what an operation reads or writes. */
+export interface View {
+  readonly buffer: BackendBuffer;
+  readonly byteOffset: number;
+  readonly elements: number;
+  readonly dtype: DType;
+}
+
+/** One method per operation. Arguments were validated by lib/ops; a call enqueues and returns. */
+export interface Operations {}
+
+/** Operations recorded once and run again by `replay`, on the same memory. */
+export interface BackendGraph {
+  replay(): void;
+  dispose(): void;
+}
+
+export interface MemoryStatistics {
+  /** Bytes in live buffers. */
+  readonly used: number;
+  /** Largest value `used` has had. */
+  readonly peak: number;
+  /** Bytes taken from the device, the allocator's cache included. */
+  readonly reserved: number;
+  /** Live buffers. */
+  readonly handles: number;
+}
+
+export interface DeviceInfo {
+  readonly kind: 'cpu' | 'cuda';
+  /** 'cpu' or 'cuda:0'. */
+  readonly id: string;
+  /** The processor's or the card's own name. */
+  readonly name: string;
+  /** CUDA compute capability, [major, minor]. */
+  readonly computeCapability?: readonly [number, number];
+  readonly multiprocessors?: number;
+  readonly totalMemoryBytes: number;
+  readonly l2Bytes?: number;
+  readonly sharedMemoryPerBlockBytes?: number;
+  readonly driverVersion?: string;
+  readonly runtimeVersion?: string;
+}
+
+/** One device: memory, ordering and the operations. All work of a backend runs in one order. */
+export interface Backend {
+  readonly info: DeviceInfo;
+  readonly operations: Operations;
+  allocate(bytes: number): BackendBuffer;
+  /** Returns the memory once the work enqueued before this call is done with it. */
+  free(buffer: BackendBuffer): void;
+  /** Copies `source` into the buffer; the caller may reuse `source` at once. */
+  upload(buffer: BackendBuffer, byteOffset: number, source: ArrayBufferView): void;
+  /** The bytes as they are once all work enqueued before this call is done. */
+  download(buffer: BackendBuffer, byteOffset: number, bytes: number): Promise<ArrayBuffer>;
+  downloadSync(buffer: BackendBuffer, byteOffset: number, bytes: number): ArrayBuffer;
+  copy(
+    target: BackendBuffer,
+    targetOffset: number,
+    source: BackendBuffer,
+    sourceOffset: number,
+    bytes: number,
+  ): void;
+  /** Sets every byte to `value`. */
+  fill(buffer: BackendBuffer, byteOffset: number, bytes: number, value: number): void;
+  memory(): MemoryStatistics;
+  synchronize(): Promise<void>;
+  synchronizeSync(): void;
+  /** Records what `enqueue` enqueues, without running it. */
+  capture(enqueue: () => void): BackendGraph;
+  /** Milliseconds of device time that `enqueue`'s work takes, by events on the device where it has them. */
+  time(enqueue: () => void): Promise<number>;
+  close(): void;
+}

@@ -1,0 +1,10 @@
+import type { Operations } from '../backend.js';
+import type { CommandWriter } from './command-writer.js';
+
+/** How each operation's call is marshalled for the addon. */
+export type CudaOperations = {
+  readonly [K in keyof Operations]: (command: CommandWriter, call: Parameters<Operations[K]>[0]) => void;
+};
+
+/** One row an operation. */
+export const cudaOperations: CudaOperations = {};

@@ -1,0 +1,205 @@
+import type { Backend, DeviceInfo, MemoryStatistics } from '../backends/backend.js';
+import { fail, WarptileError } from '../errors.js';
+import { type DType, dtypeInfo, type StorageArray } from '../tensor/dtype.js';
+import { checkHostData, type HostData, toStorage } from '../tensor/host-data.js';
+import { isTensor, Storage, Tensor } from '../tensor/tensor.js';
+import {
+  checkBoolean,
+  checkDType,
+  checkedProduct,
+  checkInteger,
+  checkOptions,
+  checkShape,
+  own,
+} from '../validate.js';
+import { Graph } from './graph.js';
+
+export interface TensorOptions<D extends DType = DType> {
+  /** Defaults to one dimension of the data's length. */
+  shape?: readonly number[];
+  /** Defaults to float32. */
+  dtype?: D;
+  /** `data` holds stored elements: for half types a Uint16Array of bit patterns. Default false. */
+  raw?: boolean;
+}
+
+/**
+ * A device: memory, one ordered stream of work, and the place where tensors live. Made by `openDevice`.
+ * Operations enqueue and return at once; `await tensor.data()` and `await device.synchronize()` wait.
+ */
+export class Device {
+  readonly info: DeviceInfo;
+  /** @internal */
+  readonly backend: Backend;
+  /** Why 'auto' did not choose a GPU: one line for each attempt. Empty otherwise. */
+  readonly fallbackReasons: readonly string[];
+  #scopes: Set<Tensor>[] = [];
+  #closed = false;
+
+  /** @internal */
+  constructor(backend: Backend, fallbackReasons: readonly string[] = []) {
+    this.backend = backend;
+    this.info = backend.info;
+    this.fallbackReasons = fallbackReasons;
+  }
+
+  /** 'cpu' or 'cuda:0'. */
+  get id(): string {
+    return this.info.id;
+  }
+
+  get kind(): 'cpu' | 'cuda' {
+    return this.info.kind;
+  }
+
+  /** @internal The innermost tidy scope. */
+  get scope(): Set<Tensor> | undefined {
+    return this.#scopes.at(-1);
+  }
+
+  /**
+   * Uploads host values. Floats are rounded to nearest even, integers must be integral and in range.
+   * The data is copied before the call returns.
+   * @throws WarptileError ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT (values, detached or shared memory), ERR_OUT_OF_MEMORY.
+   */
+  tensor<D extends DType = 'float32'>(data: HostData | StorageArray, options?: TensorOptions<D>): Tensor<D> {
+    this.checkOpen();
+    const checked = checkOptions(options, ['shape', 'dtype', 'raw']);
+    const dtype = checkDType(own(checked, 'dtype') ?? 'float32', 'dtype') as D;
+    const raw = checkBoolean(own(checked, 'raw') ?? false, 'raw');
+    const source = checkHostData(data, 'data');
+    const shape = checkShape(own(checked, 'shape') ?? [source.length], 'shape', dtype);
+    const size = checkedProduct(shape, 'shape');
+    if (size !== source.length)
+      fail('ERR_SHAPE', 'data', `${size} elements for shape [${shape}]`, `${source.length}`);
+    const stored = toStorage(source, dtype, 'data', raw);
+    const tensor = this.#allocate(shape, dtype);
+    if (size > 0) {
+      try {
+        this.backend.upload(tensor.view.buffer, 0, stored);
+      } catch (error) {
+        tensor.dispose();
+        throw error;
+      }
+    }
+    return tensor;
+  }
+
+  /** A tensor of unspecified contents: write it before reading it. */
+  empty<D extends DType = 'float32'>(shape: readonly number[], dtype: D = 'float32' as D): Tensor<D> {
+    this.checkOpen();
+    checkDType(dtype, 'dtype');
+    return this.#allocate(checkShape(shape, 'shape', dtype), dtype);
+  }
+
+  /** A tensor of zeros. */
+  zeros<D extends DType = 'float32'>(shape: readonly number[], dtype: D = 'float32' as D): Tensor<D> {
+    const tensor = this.empty(shape, dtype);
+    this.backend.fill(tensor.view.buffer, 0, tensor.byteLength, 0);
+    return tensor;
+  }
+
+  /**
+   * Runs `body` and disposes every tensor that it made on this device, except those it returns: a tensor, or
+   * arrays, plain objects and sparse formats of them.
+   */
+  tidy<T>(body: () => T): T {
+    this.checkOpen();
+    const scope = new Set<Tensor>();
+    this.#scopes.push(scope);
+    let kept: ReadonlySet<Tensor> = new Set();
+    try {
+      const result = body();
+      if (result instanceof Promise) {
+        result.catch(() => {});
+        throw new WarptileError(
+          'ERR_ARGUMENT',
+          'tidy: expected a synchronous function, received an async one',
+        );
+      }
+      kept = tensorsIn(result);
+      return result;
+    } finally {
+      this.#scopes.pop();
+      for (const tensor of scope) {
+        if (!kept.has(tensor)) tensor.dispose();
+        else this.scope?.add(tensor);
+      }
+    }
+  }
+
+  /** Bytes used, their peak, bytes reserved from the device, and live buffers. */
+  memory(): MemoryStatistics {
+    this.checkOpen();
+    return this.backend.memory();
+  }
+
+  /**
+   * Records the operations that `body` enqueues, to run again by `replay()` without their host cost: a CUDA graph,
+   * or the recorded calls on the CPU. Nothing runs while recording. Memory that the recorded operations use
+   * stays allocated as long as the graph, also when its tensors are disposed.
+   * @throws WarptileError ERR_UNSUPPORTED when `body` uploads, reads back or synchronises.
+   */
+  capture<T>(body: () => T): Graph<T> {
+    this.checkOpen();
+    let result: T | undefined;
+    const recorded = this.backend.capture(() => {
+      result = body();
+    });
+    return new Graph(this, recorded, result as T);
+  }
+
+  /** Resolves when all work enqueued so far is done; rejects with its error. */
+  async synchronize(): Promise<void> {
+    this.checkOpen();
+    await this.backend.synchronize();
+  }
+
+  /** Device milliseconds of the work that `body` enqueues, by events on the device. */
+  async time(body: () => void): Promise<number> {
+    this.checkOpen();
+    return this.backend.time(body);
+  }
+
+  /** Closes the device after pending work; its tensors are unusable from here on. */
+  dispose(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.backend.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal */
+  checkOpen(): void {
+    if (this.#closed) throw new WarptileError('ERR_DISPOSED', `device: ${this.id} has been disposed`);
+  }
+
+  #allocate<D extends DType>(shape: readonly number[], dtype: D): Tensor<D> {
+    const bytes = checkedProduct(shape, 'shape') * dtypeInfo[dtype].bytes;
+    checkInteger(bytes, 'shape');
+    return new Tensor(this, new Storage(this.backend, this.backend.allocate(bytes)), 0, shape, dtype);
+  }
+}
+
+/** Something made of tensors, such as a sparse matrix: what tidy must keep when it is returned. */
+export interface TensorOwner {
+  /** @internal */
+  ownedTensors(): readonly Tensor[];
+}
+
+function isTensorOwner(value: object): value is TensorOwner {
+  return typeof (value as Partial<TensorOwner>).ownedTensors === 'function';
+}
+
+function tensorsIn(value: unknown, found = new Set<Tensor>(), depth = 0): Set<Tensor> {
+  if (typeof value !== 'object' || value === null || depth > 8) return found;
+  if (isTensor(value)) found.add(value);
+  else if (isTensorOwner(value)) for (const tensor of value.ownedTensors()) found.add(tensor);
+  else if (!ArrayBuffer.isView(value)) {
+    for (const item of Object.values(value)) tensorsIn(item, found, depth + 1);
+  }
+  return found;
+}

@@ -1,0 +1,35 @@
+import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
+
+const smallestNormal: { readonly [D in FloatDType]: number } = {
+  float32: 2 ** -126,
+  float16: 2 ** -14,
+  bfloat16: 2 ** -126,
+};
+
+/**
+ * The error bound of one element that a kernel sums in float32 and rounds once:
+ * u_out |y| + c (terms + splits) u_32 magnitude, with magnitude = sum |a b| and c = 2 (a multiply and an add each).
+ * The absolute part covers rounding in the subnormal range of the output.
+ */
+export function errorBound(
+  dtype: FloatDType,
+  value: number,
+  terms: number,
+  magnitude: number,
+  splits = 1,
+): number {
+  const unit = dtypeInfo[dtype].unitRoundoff;
+  const accumulated = 2 * (terms + splits) * dtypeInfo.float32.unitRoundoff * magnitude;
+  return unit * (Math.abs(value) + accumulated) + accumulated + unit * smallestNormal[dtype];
+}
+
+/** As `errorBound` for every element of an output. */
+export function errorBounds(
+  dtype: FloatDType,
+  values: Float64Array,
+  terms: (index: number) => number,
+  magnitudes: Float64Array,
+  splits = 1,
+): Float64Array {
+  return values.map((value, index) => errorBound(dtype, value, terms(index), magnitudes[index], splits));
+}
