@@ -1,6 +1,8 @@
 import type { Backend, DeviceInfo, MemoryStatistics } from '../backends/backend.js';
 import { fail, WarptileError } from '../errors.js';
-import { type DType, dtypeInfo, type StorageArray } from '../tensor/dtype.js';
+import { BlockSparseMatrix, type BlockSparseOptions } from '../formats/block-sparse-matrix.js';
+import { CsrMatrix, type CsrOptions } from '../formats/csr-matrix.js';
+import { type DType, dtypeInfo, type FloatDType, type StorageArray } from '../tensor/dtype.js';
 import { checkHostData, type HostData, toStorage } from '../tensor/host-data.js';
 import { isTensor, Storage, Tensor } from '../tensor/tensor.js';
 import {
@@ -97,6 +99,24 @@ export class Device {
     const tensor = this.empty(shape, dtype);
     this.backend.fill(tensor.view.buffer, 0, tensor.byteLength, 0);
     return tensor;
+  }
+
+  /**
+   * Uploads a sparse matrix in compressed rows. The pattern is checked first: an index that is unsorted, repeated
+   * or out of range never reaches the device.
+   * @throws WarptileError ERR_INDEX (naming the position), ERR_SHAPE, ERR_DTYPE, ERR_LIMIT (past 2^31 - 1 entries),
+   * ERR_ARGUMENT, ERR_OUT_OF_MEMORY.
+   */
+  csr<D extends FloatDType = 'float32'>(options: CsrOptions<D>): CsrMatrix<D> {
+    return CsrMatrix.from(this, options);
+  }
+
+  /**
+   * Uploads a matrix of dense blocks in compressed block rows, checked as by `csr`.
+   * @throws WarptileError as `csr`.
+   */
+  blockSparse<D extends FloatDType = 'float32'>(options: BlockSparseOptions<D>): BlockSparseMatrix<D> {
+    return BlockSparseMatrix.from(this, options);
   }
 
   /**

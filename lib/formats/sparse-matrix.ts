@@ -1,0 +1,251 @@
+import type { Device, TensorOwner } from '../device/device.js';
+import { fail, WarptileError } from '../errors.js';
+import { type FloatDType, isFloatDType, type StorageArray, storageArray } from '../tensor/dtype.js';
+import type { HostData } from '../tensor/host-data.js';
+import { checkTensor, isTensor, sameShape, type Tensor } from '../tensor/tensor.js';
+import { checkDType, checkedProduct, checkInteger } from '../validate.js';
+import type { Topology } from './topology.js';
+
+/** The handles of which a sparse matrix is made. The matrix that is given them disposes them. */
+export interface SparseParts<D extends FloatDType = FloatDType> {
+  readonly shape: readonly [number, number];
+  readonly topology: Topology;
+  readonly rowPointers: Tensor<'int32'>;
+  readonly columnIndices: Tensor<'int32'>;
+  readonly values: Tensor<D>;
+}
+
+const brand = Symbol.for('warptile.SparseMatrix');
+
+/**
+ * A matrix in compressed rows on a device: a pattern ("topology"), and values for it, one set or a batch of sets.
+ * Immutable pattern; the values are a tensor that operations may overwrite through `out`.
+ */
+export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements TensorOwner {
+  /** [rows, columns] of the matrix. */
+  readonly shape: readonly [number, number];
+  readonly dtype: D;
+  readonly device: Device;
+  /** Where each row's entries (or blocks) start: [rows + 1], climbing from 0. */
+  readonly rowPointers: Tensor<'int32'>;
+  /** The column (or block column) of each entry (or block), ascending within each row. */
+  readonly columnIndices: Tensor<'int32'>;
+  readonly values: Tensor<D>;
+  /** Sets of values over the one pattern; undefined when `values` has no batch dimension. */
+  readonly batch: number | undefined;
+  /** @internal Shared by every matrix over this pattern. */
+  readonly topology: Topology;
+
+  /** @internal Takes over the handles in `parts`. */
+  protected constructor(parts: SparseParts<D>, unbatchedRank: number) {
+    this.shape = Object.freeze([...parts.shape] as const);
+    this.topology = parts.topology;
+    this.rowPointers = parts.rowPointers;
+    this.columnIndices = parts.columnIndices;
+    this.values = parts.values;
+    this.dtype = parts.values.dtype;
+    this.device = parts.values.device;
+    this.batch = parts.values.shape.length > unbatchedRank ? parts.values.shape[0] : undefined;
+  }
+
+  get [brand](): true {
+    return true;
+  }
+
+  abstract readonly format: 'csr' | 'block-sparse';
+
+  /** Stored elements of one set of values: zeros that are stored count. */
+  abstract readonly nnz: number;
+
+  /**
+   * A matrix over the same pattern with other values, of any float dtype: of the shape of `values`, with or without a
+   * batch dimension in front. Shares memory with this matrix and with the tensor: dispose each of the three by itself.
+   * @throws WarptileError ERR_SHAPE, ERR_DTYPE, ERR_DEVICE, ERR_DISPOSED.
+   */
+  abstract withValues<E extends FloatDType>(values: Tensor<E>): SparseMatrix<E>;
+
+  /** A dense tensor of `shape`, or [batch, ...shape]. Goes through host memory. */
+  abstract toDense(): Promise<Tensor<D>>;
+
+  /** A copy on `device`. */
+  abstract to(device: Device): Promise<SparseMatrix<D>>;
+
+  get disposed(): boolean {
+    return this.values.disposed;
+  }
+
+  /** Disposes the handles of this matrix. Memory shared with others lives on. */
+  dispose(): void {
+    for (const tensor of this.ownedTensors()) tensor.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal */
+  ownedTensors(): readonly Tensor[] {
+    return [this.rowPointers, this.columnIndices, this.values];
+  }
+
+  /** @internal Throws ERR_DISPOSED when a handle or the device is gone. */
+  checkUsable(argument: string): void {
+    if (this.rowPointers.disposed || this.columnIndices.disposed || this.values.disposed) {
+      throw new WarptileError('ERR_DISPOSED', `${argument}: the matrix has been disposed`);
+    }
+    this.device.checkOpen();
+  }
+
+  /** The parts of a matrix over this pattern that takes over the handle `values`. */
+  protected sharing<E extends FloatDType>(values: Tensor<E>): SparseParts<E> {
+    return shareParts(this, values);
+  }
+
+  /** A checked handle of its own to the memory of `values`. */
+  protected viewOf<E extends FloatDType>(values: Tensor<E>, unbatched: readonly number[]): Tensor<E> {
+    this.checkUsable('matrix');
+    return viewValues(values, this.device, unbatched);
+  }
+
+  /** The parts of this matrix on another device. */
+  protected async partsOn(device: Device): Promise<SparseParts<D>> {
+    this.checkUsable('matrix');
+    const { shape, topology } = this;
+    const copies = await Promise.allSettled([
+      this.rowPointers.to(device),
+      this.columnIndices.to(device),
+      this.values.to(device),
+    ]);
+    const failed = copies.find((copy) => copy.status === 'rejected');
+    if (failed !== undefined) {
+      for (const copy of copies) if (copy.status === 'fulfilled') copy.value.dispose();
+      throw failed.reason;
+    }
+    const [rowPointers, columnIndices, values] = copies.map(
+      (copy) => (copy as PromiseFulfilledResult<Tensor>).value,
+    );
+    return {
+      shape,
+      topology,
+      rowPointers: rowPointers as Tensor<'int32'>,
+      columnIndices: columnIndices as Tensor<'int32'>,
+      values: values as Tensor<D>,
+    };
+  }
+}
+
+export function isSparseMatrix(value: unknown): value is SparseMatrix {
+  return typeof value === 'object' && value !== null && brand in value;
+}
+
+/** A live sparse matrix, on `device` where one is given. */
+export function checkSparseMatrix(value: unknown, argument: string, device?: Device): SparseMatrix {
+  if (!isSparseMatrix(value)) fail('ERR_ARGUMENT', argument, 'a CsrMatrix or BlockSparseMatrix', value);
+  value.checkUsable(argument);
+  if (device !== undefined && value.device !== device) {
+    fail('ERR_DEVICE', argument, `a matrix on ${device.id}`, `one on ${value.device.id}`);
+  }
+  return value;
+}
+
+/** Two positive extents of a matrix or, with `maximum`, of a block. */
+export function checkPair(
+  value: unknown,
+  argument: string,
+  minimum: number,
+  maximum: number,
+): readonly [number, number] {
+  if (!Array.isArray(value) || value.length !== 2) fail('ERR_SHAPE', argument, 'two integers', value);
+  for (const size of value) {
+    if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < minimum || size > maximum) {
+      const range =
+        maximum === Number.MAX_SAFE_INTEGER ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`;
+      fail('ERR_SHAPE', argument, `two integers ${range}`, value);
+    }
+  }
+  return Object.freeze([value[0], value[1]] as const);
+}
+
+export function checkFloatDType(value: unknown, argument: string): FloatDType {
+  const dtype = checkDType(value, argument);
+  if (!isFloatDType(dtype)) fail('ERR_DTYPE', argument, 'float32, float16 or bfloat16', value);
+  return dtype;
+}
+
+/** Uploads a checked pattern and its values: all of them or, on an error, none. */
+export function uploadParts<D extends FloatDType>(
+  device: Device,
+  shape: readonly [number, number],
+  pattern: { topology: Topology; rowPointers: Int32Array; columnIndices: Int32Array },
+  makeValues: () => Tensor<D>,
+): SparseParts<D> {
+  const made: Tensor[] = [];
+  const keep = <T extends Tensor>(tensor: T): T => {
+    made.push(tensor);
+    return tensor;
+  };
+  try {
+    // The values first: their errors are the caller's, and come before any index is uploaded.
+    const values = keep(makeValues());
+    const rowPointers = keep(device.tensor(pattern.rowPointers, { dtype: 'int32' }));
+    const columnIndices = keep(device.tensor(pattern.columnIndices, { dtype: 'int32' }));
+    return { shape, topology: pattern.topology, rowPointers, columnIndices, values };
+  } catch (error) {
+    for (const tensor of made) tensor.dispose();
+    throw error;
+  }
+}
+
+/** Values of shape [...unbatched] or [batch, ...unbatched]: host numbers, a tensor to share, or ones. */
+export function makeValues<D extends FloatDType>(
+  device: Device,
+  values: HostData | Tensor<D> | undefined,
+  batch: number | undefined,
+  unbatched: readonly number[],
+  dtype: D,
+): Tensor<D> {
+  if (batch !== undefined) checkInteger(batch, 'batch');
+  if (isTensor(values)) {
+    const view = viewValues(values as Tensor<D>, device, unbatched, dtype);
+    if (batch !== undefined && (view.shape.length === unbatched.length || view.shape[0] !== batch)) {
+      view.dispose();
+      fail('ERR_SHAPE', 'values', `[${[batch, ...unbatched]}]`, (values as Tensor).shape);
+    }
+    return view;
+  }
+  const shape = batch === undefined ? unbatched : [batch, ...unbatched];
+  if (values !== undefined) return device.tensor(values, { shape, dtype });
+  return device.tensor(ones(dtype, checkedProduct(shape, 'values')), { shape, dtype, raw: true });
+}
+
+function viewValues<D extends FloatDType>(
+  values: Tensor<D>,
+  device: Device,
+  unbatched: readonly number[],
+  dtype?: D,
+): Tensor<D> {
+  const tensor = checkTensor(values, 'values', device) as Tensor<D>;
+  if (dtype === undefined) checkFloatDType(tensor.dtype, 'values');
+  else if (tensor.dtype !== dtype) fail('ERR_DTYPE', 'values', dtype, tensor.dtype);
+  const inner = tensor.shape.length > unbatched.length ? tensor.shape.slice(1) : tensor.shape;
+  if (!sameShape(inner, unbatched)) {
+    fail('ERR_SHAPE', 'values', `[${unbatched}], or a batch of them`, tensor.shape);
+  }
+  return tensor.reshape(tensor.shape);
+}
+
+function ones(dtype: FloatDType, elements: number): StorageArray {
+  const bits = { float32: 1, float16: 0x3c00, bfloat16: 0x3f80 };
+  return storageArray(dtype, new ArrayBuffer(elements * (dtype === 'float32' ? 4 : 2))).fill(bits[dtype]);
+}
+
+function shareParts<E extends FloatDType>(matrix: SparseMatrix, values: Tensor<E>): SparseParts<E> {
+  const { shape, topology, rowPointers, columnIndices } = matrix;
+  return {
+    shape,
+    topology,
+    rowPointers: rowPointers.reshape(rowPointers.shape),
+    columnIndices: columnIndices.reshape(columnIndices.shape),
+    values,
+  };
+}
