@@ -6,6 +6,17 @@ export { WarptileError, type WarptileErrorCode } from './errors.js';
 export { BlockSparseMatrix, type BlockSparseOptions } from './formats/block-sparse-matrix.js';
 export { CsrMatrix, type CsrOptions } from './formats/csr-matrix.js';
 export type { SparseMatrix } from './formats/sparse-matrix.js';
+export type { HostCsr } from './io/host-csr.js';
+export type { HostDType, HostTensor } from './io/host-tensor.js';
+export { parseMatrixMarket, readMatrixMarket } from './io/matrix-market.js';
+export { parseNpy, readNpy } from './io/npy.js';
+export {
+  openSafetensors,
+  type SafetensorsEntry,
+  SafetensorsFile,
+  writeSafetensors,
+} from './io/safetensors.js';
+export { parseSmtx, readSmtx } from './io/smtx.js';
 export type { DataOf, DType, FloatDType, StorageArray } from './tensor/dtype.js';
 export type { HostData, NumericArray } from './tensor/host-data.js';
 export { Tensor } from './tensor/tensor.js';
