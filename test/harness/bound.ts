@@ -1,6 +1,7 @@
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
 
-const smallestNormal: { readonly [D in FloatDType]: number } = {
+/** Below it a value is subnormal, and its rounding error absolute. */
+export const smallestNormal: { readonly [D in FloatDType]: number } = {
   float32: 2 ** -126,
   float16: 2 ** -14,
   bfloat16: 2 ** -126,
