@@ -1,6 +1,6 @@
 // npm test: builds what this machine allows and runs the test suite; with a GPU, the GPU suite too. What was skipped
 // is listed at the end with the reason, and is a failure under WARPTILE_REQUIRE_CUDA=1. Arguments go to jest:
-// `npm test -- spmm` runs the CPU tests whose file name matches.
+// `npm test -- spmm` runs the CPU tests whose file name matches, and those alone.
 //
 //   --gpu   the GPU suite alone, which needs a GPU (npm run test:gpu)
 
@@ -29,7 +29,7 @@ async function main() {
   const skipped = await build();
   if (gpuOnly) return jest('jest.gpu.config.js', jestArguments);
   await jest('jest.config.js', jestArguments);
-  if (jestArguments.length > 0) return;
+  if (jestArguments.some((argument) => !argument.startsWith('-'))) return;
   const problems = await gpuProblems();
   if (problems.length === 0) await jest('jest.gpu.config.js', []);
   for (const line of [...skipped, ...problems]) console.log(`skipped: ${line}`);
