@@ -1,0 +1,63 @@
+import { dtypeInfo, type StorageArray, storageArray } from '../lib/tensor/dtype.js';
+import { compare } from '../test/harness/compare.js';
+import { Random } from '../test/harness/random.js';
+import type { BoundProblem } from './problem.js';
+
+export interface Check {
+  readonly pass: boolean;
+  /** The largest error over its bound: at most 1 passes. */
+  readonly error: number;
+  /** Normalised mean squared error. */
+  readonly nmse: number;
+  readonly failure?: string;
+}
+
+// As any float dtype, all-ones bytes are NaN: an element that is never written shows.
+const poison = 0xff;
+
+/** Runs the problem once on a poisoned output and compares the first, the last and some random rows with the reference. */
+export async function checkProblem(problem: BoundProblem, seed: string, samples: number): Promise<Check> {
+  const { output, rows } = problem;
+  const { buffer, byteOffset } = output.view;
+  output.device.backend.fill(buffer, byteOffset, output.byteLength, poison);
+  problem.run();
+  const chosen = sampleRows(rows, samples, new Random(seed));
+  const start = (row: number): number =>
+    problem.rowStarts === undefined ? (row * output.size) / rows : problem.rowStarts[row];
+  const parts: StorageArray[] = [];
+  const flat = output.reshape([output.size]);
+  for (const row of chosen) {
+    const part = flat.slice(start(row), start(row + 1));
+    parts.push(await part.rawData());
+    part.dispose();
+  }
+  flat.dispose();
+  const { dtype } = output;
+  const { values, bound } = problem.reference(chosen);
+  const { mismatches, worstRatio, nmse, first } = compare(
+    dtype,
+    joined(dtype, parts),
+    { values, bound },
+    'random',
+  );
+  const failure = mismatches === 0 ? {} : { failure: `${mismatches} of ${values.length} wrong, ${first}` };
+  return { pass: mismatches === 0, error: worstRatio, nmse, ...failure };
+}
+
+function sampleRows(rows: number, samples: number, random: Random): number[] {
+  if (rows <= samples) return Array.from({ length: rows }, (_, row) => row);
+  const chosen = new Set([0, rows - 1]);
+  while (chosen.size < samples) chosen.add(random.integer(0, rows - 1));
+  return [...chosen].sort((a, b) => a - b);
+}
+
+function joined(dtype: BoundProblem['output']['dtype'], parts: readonly StorageArray[]): StorageArray {
+  const size = parts.reduce((sum, part) => sum + part.length, 0);
+  const whole = storageArray(dtype, new ArrayBuffer(size * dtypeInfo[dtype].bytes));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -1,0 +1,53 @@
+// Operands of problems: seeded, in the dtype's own bits, kept on the host for the reference.
+
+import { decode, encode } from '../lib/backends/reference/views.js';
+import type { Device } from '../lib/device/device.js';
+import { dtypeInfo, type FloatDType, type StorageArray, storageArray } from '../lib/tensor/dtype.js';
+import type { Tensor } from '../lib/tensor/tensor.js';
+import { Random } from '../test/harness/random.js';
+
+// Drawing numbers costs more than uploading them: past this many (a prime, so that rows of no usual length repeat
+// each other) they repeat.
+const period = 524_287;
+
+/** Random values of a shape, on the host. */
+export class Operand {
+  readonly shape: readonly number[];
+  readonly dtype: FloatDType;
+  readonly stored: StorageArray;
+  #values: Float64Array | undefined;
+
+  constructor(shape: readonly number[], dtype: FloatDType, stored: StorageArray) {
+    this.shape = shape;
+    this.dtype = dtype;
+    this.stored = stored;
+  }
+
+  /** Normal values with the given deviation. */
+  static normal(seed: string, shape: readonly number[], dtype: FloatDType, deviation = 1): Operand {
+    const size = shape.reduce((product, extent) => product * extent, 1);
+    const stored = storageArray(dtype, new ArrayBuffer(size * dtypeInfo[dtype].bytes));
+    const random = new Random(seed);
+    const drawn = new Float64Array(Math.min(size, period));
+    for (let i = 0; i < drawn.length; ++i) drawn[i] = deviation * random.normal();
+    encode(dtype, drawn, stored.subarray(0, drawn.length));
+    for (let filled = drawn.length; filled < size; filled *= 2) {
+      stored.copyWithin(filled, 0, Math.min(filled, size - filled));
+    }
+    return new Operand(shape, dtype, stored);
+  }
+
+  /** The stored values, exactly. */
+  get values(): Float64Array {
+    this.#values ??= decode(this.dtype, this.stored);
+    return this.#values;
+  }
+
+  get bytes(): number {
+    return this.stored.byteLength;
+  }
+
+  on<D extends FloatDType>(device: Device): Tensor<D> {
+    return device.tensor(this.stored, { shape: this.shape, dtype: this.dtype as D, raw: true });
+  }
+}

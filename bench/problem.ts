@@ -1,0 +1,66 @@
+// What an operation brings to the benchmark: a list of problems and, for each, its operands, its compulsory work, a
+// reference for sampled rows, and peers. Everything else (timing, checks, tables, JSON) is shared.
+
+import type { Device } from '../lib/device/device.js';
+import type { FloatDType } from '../lib/tensor/dtype.js';
+import type { Tensor } from '../lib/tensor/tensor.js';
+import type { NamedMatrix } from './matrices.js';
+
+/** What the runner asks the families for. */
+export interface ProblemContext {
+  /** Sizes that suit a processor or a GPU. */
+  readonly kind: 'cpu' | 'cuda';
+  /** One or two problems a family. */
+  readonly quick: boolean;
+  readonly dtypes: readonly FloatDType[];
+  /** The sizes asked for by --n, or the family's own. */
+  sizes(defaults: readonly number[]): readonly number[];
+  readonly matrices: readonly NamedMatrix[];
+}
+
+/** The work that no implementation can do without: what the roofline is drawn from. */
+export interface Work {
+  /** Bytes to read once and write once. */
+  readonly bytes: number;
+  readonly flops: number;
+}
+
+/** One row of the table. A description only: operands are made by `bind`. */
+export interface Problem {
+  readonly operation: string;
+  readonly name: string;
+  readonly dtype: FloatDType;
+  /** The size that --n sets: columns, batch rows, or sequence length. */
+  readonly n: number;
+  readonly work: Work;
+  bind(device: Device): BoundProblem;
+}
+
+export interface BoundProblem {
+  /** Written by `run`. Its rows are checked against the reference on samples. */
+  readonly output: Tensor;
+  readonly rows: number;
+  /** Where a row starts in the flat output, rows + 1 of them; default: rows of equal length. */
+  readonly rowStarts?: ArrayLike<number>;
+  /** Enqueues the operation, into `output`, allocating nothing. */
+  run(): void;
+  /** The given rows one after another, before rounding, and how far each element may be off. */
+  reference(rows: readonly number[]): { values: Float64Array; bound: Float64Array };
+  /** What the operation chose to run. */
+  readonly variant?: string;
+  readonly peers?: readonly Peer[];
+  dispose(): void;
+}
+
+/** Another implementation of the same problem, same dtype and accumulator, on the same device. */
+export interface Peer {
+  readonly name: string;
+  /** Microseconds a call, by the same rules as our own; undefined where the peer does not take the problem. */
+  measure(): Promise<number | undefined>;
+}
+
+/** A list of problems of one operation. */
+export interface Family {
+  readonly operation: string;
+  problems(context: ProblemContext): Iterable<Problem>;
+}
