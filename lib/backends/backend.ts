@@ -1,4 +1,7 @@
 import type { DType } from '../tensor/dtype.js';
+import type { SddmmCall } from './calls/sddmm.js';
+import type { SparseSoftmaxCall } from './calls/sparse-softmax.js';
+import type { SpmmCall } from './calls/spmm.js';
 
 /**
  * A block of device memory as its backend knows it. `bytes` is the requested size. On the CPU
@@ -19,7 +22,11 @@ export interface View {
 }
 
 /** One method per operation. Arguments were validated by lib/ops; a call enqueues and returns. */
-export interface Operations {}
+export interface Operations {
+  sddmm(call: SddmmCall): void;
+  sparseSoftmax(call: SparseSoftmaxCall): void;
+  spmm(call: SpmmCall): void;
+}
 
 /** Operations recorded once and run again by `replay`, on the same memory. */
 export interface BackendGraph {

@@ -1,5 +1,8 @@
 import type { Operations } from '../backend.js';
 import type { CommandWriter } from './command-writer.js';
+import { marshalSddmm } from './sddmm.js';
+import { marshalSparseSoftmax } from './sparse-softmax.js';
+import { marshalSpmm } from './spmm.js';
 
 /** How each operation's call is marshalled for the addon. */
 export type CudaOperations = {
@@ -7,4 +10,8 @@ export type CudaOperations = {
 };
 
 /** One row an operation. */
-export const cudaOperations: CudaOperations = {};
+export const cudaOperations: CudaOperations = {
+  sddmm: marshalSddmm,
+  sparseSoftmax: marshalSparseSoftmax,
+  spmm: marshalSpmm,
+};
