@@ -17,6 +17,9 @@ export {
   writeSafetensors,
 } from './io/safetensors.js';
 export { parseSmtx, readSmtx } from './io/smtx.js';
+export { type SddmmOptions, sddmm } from './ops/sddmm.js';
+export { type SparseSoftmaxOptions, sparseSoftmax } from './ops/sparse-softmax.js';
+export { type SpmmOptions, spmm } from './ops/spmm.js';
 export type { DataOf, DType, FloatDType, StorageArray } from './tensor/dtype.js';
 export type { HostData, NumericArray } from './tensor/host-data.js';
 export { Tensor } from './tensor/tensor.js';

@@ -53,6 +53,13 @@ export function checkNumber(value: unknown, argument: string): number {
   return value;
 }
 
+/** A finite number, rounded to float32: the type in which kernels take scalars. */
+export function checkScalar(value: unknown, argument: string): number {
+  const rounded = typeof value === 'number' ? Math.fround(value) : Number.NaN;
+  if (!Number.isFinite(rounded)) fail('ERR_ARGUMENT', argument, 'a finite number within float32', value);
+  return rounded;
+}
+
 export function checkBoolean(value: unknown, argument: string): boolean {
   if (typeof value !== 'boolean') fail('ERR_ARGUMENT', argument, 'true or false', value);
   return value;

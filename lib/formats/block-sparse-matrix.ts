@@ -48,7 +48,7 @@ export class BlockSparseMatrix<D extends FloatDType = FloatDType> extends Sparse
 
   /** @internal Takes over the handles in `parts`. */
   constructor(parts: SparseParts<D>, blockShape: readonly [number, number]) {
-    super(parts, 3);
+    super(parts, blockShape[0], blockShape[1], 3);
     this.blockShape = blockShape;
   }
 
@@ -132,12 +132,15 @@ export class BlockSparseMatrix<D extends FloatDType = FloatDType> extends Sparse
     return this.topology.stored * this.blockShape[0] * this.blockShape[1];
   }
 
-  override withValues<E extends FloatDType>(values: Tensor<E>): BlockSparseMatrix<E> {
-    return this.adopt(this.viewOf(values, [this.blocks, ...this.blockShape]));
+  get setShape(): readonly number[] {
+    return [this.blocks, ...this.blockShape];
   }
 
-  /** @internal As `withValues`, taking over a handle that is known to fit. */
-  adopt<E extends FloatDType>(values: Tensor<E>): BlockSparseMatrix<E> {
+  override withValues<E extends FloatDType>(values: Tensor<E>): BlockSparseMatrix<E> {
+    return this.adopt(this.viewOf(values, this.setShape));
+  }
+
+  override adopt<E extends FloatDType>(values: Tensor<E>): BlockSparseMatrix<E> {
     return new BlockSparseMatrix(this.sharing(values), this.blockShape);
   }
 

@@ -35,7 +35,7 @@ export class CsrMatrix<D extends FloatDType = FloatDType> extends SparseMatrix<D
 
   /** @internal Takes over the handles in `parts`. */
   constructor(parts: SparseParts<D>) {
-    super(parts, 1);
+    super(parts, 1, 1, 1);
   }
 
   /** As `device.csr`. */
@@ -108,12 +108,15 @@ export class CsrMatrix<D extends FloatDType = FloatDType> extends SparseMatrix<D
     return this.topology.stored;
   }
 
-  override withValues<E extends FloatDType>(values: Tensor<E>): CsrMatrix<E> {
-    return this.adopt(this.viewOf(values, [this.nnz]));
+  get setShape(): readonly number[] {
+    return [this.nnz];
   }
 
-  /** @internal As `withValues`, taking over a handle that is known to fit. */
-  adopt<E extends FloatDType>(values: Tensor<E>): CsrMatrix<E> {
+  override withValues<E extends FloatDType>(values: Tensor<E>): CsrMatrix<E> {
+    return this.adopt(this.viewOf(values, this.setShape));
+  }
+
+  override adopt<E extends FloatDType>(values: Tensor<E>): CsrMatrix<E> {
     return new CsrMatrix(this.sharing(values));
   }
 

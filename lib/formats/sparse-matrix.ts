@@ -1,3 +1,4 @@
+import type { SparsePattern } from '../backends/calls/sparse-pattern.js';
 import type { Device, TensorOwner } from '../device/device.js';
 import { fail, WarptileError } from '../errors.js';
 import { type FloatDType, isFloatDType, type StorageArray, storageArray } from '../tensor/dtype.js';
@@ -35,9 +36,16 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
   readonly batch: number | undefined;
   /** @internal Shared by every matrix over this pattern. */
   readonly topology: Topology;
+  /** @internal What backends read; CSR has 1 x 1 blocks. */
+  readonly pattern: SparsePattern;
 
   /** @internal Takes over the handles in `parts`. */
-  protected constructor(parts: SparseParts<D>, unbatchedRank: number) {
+  protected constructor(
+    parts: SparseParts<D>,
+    blockRows: number,
+    blockColumns: number,
+    unbatchedRank: number,
+  ) {
     this.shape = Object.freeze([...parts.shape] as const);
     this.topology = parts.topology;
     this.rowPointers = parts.rowPointers;
@@ -46,6 +54,16 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
     this.dtype = parts.values.dtype;
     this.device = parts.values.device;
     this.batch = parts.values.shape.length > unbatchedRank ? parts.values.shape[0] : undefined;
+    this.pattern = {
+      rows: parts.shape[0],
+      columns: parts.shape[1],
+      blockRows,
+      blockColumns,
+      stored: parts.topology.stored,
+      longestRow: parts.topology.longestRow,
+      rowPointers: parts.rowPointers.view,
+      columnIndices: parts.columnIndices.view,
+    };
   }
 
   get [brand](): true {
@@ -63,6 +81,12 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
    * @throws WarptileError ERR_SHAPE, ERR_DTYPE, ERR_DEVICE, ERR_DISPOSED.
    */
   abstract withValues<E extends FloatDType>(values: Tensor<E>): SparseMatrix<E>;
+
+  /** @internal As `withValues`, taking over a handle that is known to fit. */
+  abstract adopt<E extends FloatDType>(values: Tensor<E>): SparseMatrix<E>;
+
+  /** @internal The shape of one set of values. */
+  abstract readonly setShape: readonly number[];
 
   /** A dense tensor of `shape`, or [batch, ...shape]. Goes through host memory. */
   abstract toDense(): Promise<Tensor<D>>;

@@ -203,6 +203,15 @@ export function overlaps(a: Tensor, b: Tensor): boolean {
   return startA < startB + b.byteLength && startB < startA + a.byteLength;
 }
 
+/** True where two tensors are the same elements of the same memory. */
+export function coincides(a: Tensor, b: Tensor): boolean {
+  return (
+    a.view.buffer === b.view.buffer &&
+    a.view.byteOffset === b.view.byteOffset &&
+    a.byteLength === b.byteLength
+  );
+}
+
 /** Throws ERR_ARGUMENT where `out` shares memory with an input that a kernel reads while writing it. */
 export function checkNoOverlap(out: Tensor, input: Tensor, argument: string): void {
   if (overlaps(out, input)) {

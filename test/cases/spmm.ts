@@ -1,0 +1,258 @@
+import { storedElements } from '../../lib/backends/reference/sparse-pattern.js';
+import { spmmReference } from '../../lib/backends/reference/spmm.js';
+import { spmm } from '../../lib/ops/spmm.js';
+import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
+import type { Tensor } from '../../lib/tensor/tensor.js';
+import { errorBounds } from '../harness/bound.js';
+import type { OperationCase, PreparedCase } from '../harness/case.js';
+import { type Drawn, draw, roundTo } from '../harness/draw.js';
+import {
+  blockShapes,
+  drawPattern,
+  type PatternKind,
+  type PatternSpec,
+  patternName,
+  uploadSparse,
+} from './sparse-patterns.js';
+
+interface Spec {
+  readonly pattern: PatternSpec;
+  readonly width: number;
+  readonly dtype: FloatDType;
+  readonly alpha?: number;
+  readonly beta?: number;
+  /** Batch of the values of A and of B; undefined for none. */
+  readonly batches?: readonly [number | undefined, number | undefined];
+  readonly reduced?: boolean;
+  /** Changes inputs to what a special case needs; such a case has the exact fill alone. */
+  readonly special?: {
+    readonly name: string;
+    readonly edit: (values: Float64Array, b: Float64Array) => void;
+  };
+}
+
+function makeCase(spec: Spec): OperationCase {
+  const { pattern: shape, width, dtype, alpha = 1, beta = 0, batches = [], special } = spec;
+  const parts = [patternName(shape), `n=${width}`];
+  if (alpha !== 1) parts.push(`alpha=${alpha}`);
+  if (beta !== 0) parts.push(`beta=${beta}`);
+  if (batches.length > 0) parts.push(`batch=${batches.map((size) => size ?? 'none').join('/')}`);
+  if (special !== undefined) parts.push(special.name);
+  const prepare: OperationCase['prepare'] = (fill, random): PreparedCase => {
+    const pattern = drawPattern(shape, random);
+    const [batchA, batchB] = batches;
+    const batch = batchA ?? batchB;
+    const nnz = storedElements(pattern);
+    let values = draw(fill, random, (batchA ?? 1) * nnz, dtype);
+    let b = draw(fill, random, (batchB ?? 1) * shape.columns * width, dtype);
+    if (special !== undefined) {
+      special.edit(values.values, b.values);
+      [values, b] = [roundTo(dtype, values.values), roundTo(dtype, b.values)];
+    }
+    const sets = batch ?? 1;
+    const c: Drawn | undefined =
+      beta === 0 ? undefined : draw(fill, random, sets * shape.rows * width, dtype);
+    const outShape = [...(batch === undefined ? [] : [batch]), shape.rows, width];
+    return {
+      outputs: [{ name: 'c', shape: outShape, dtype, ...(c === undefined ? {} : { initial: c.stored }) }],
+      bind(device) {
+        const matrix = uploadSparse(device, shape, pattern, values, dtype, batchA);
+        const bShape = [...(batchB === undefined ? [] : [batchB]), shape.columns, width];
+        const dense = device.tensor(b.stored, { shape: bShape, dtype, raw: true });
+        return {
+          inputs: [...matrix.ownedTensors(), dense],
+          run: ([out]) => {
+            spmm(matrix, dense, { out: out as Tensor<FloatDType>, alpha, beta });
+          },
+        };
+      },
+      expected() {
+        const result = spmmReference({
+          pattern,
+          width,
+          batch: sets,
+          values: values.values,
+          valuesStride: batchA === undefined ? 0 : nnz,
+          b: b.values,
+          ldb: width,
+          bStride: batchB === undefined ? 0 : shape.columns * width,
+          c: c?.values,
+          ldc: width,
+          cStride: shape.rows * width,
+          alpha,
+          beta,
+        });
+        const terms = (index: number): number =>
+          result.terms[Math.floor(index / width) % shape.rows] + (beta === 0 ? 1 : 2);
+        return [
+          { values: result.values, bound: errorBounds(dtype, result.values, terms, result.magnitudes) },
+        ];
+      },
+    };
+  };
+  return {
+    operation: 'spmm',
+    name: `${parts.join(' ')} ${dtype}`,
+    dtype,
+    ...(spec.reduced === undefined ? {} : { reduced: spec.reduced }),
+    ...(special === undefined ? {} : { fills: ['exact'] }),
+    prepare,
+  };
+}
+
+const csr = (
+  rows: number,
+  columns: number,
+  kind: PatternKind = 'uniform',
+  density?: number,
+): PatternSpec => ({ rows, columns, kind, ...(density === undefined ? {} : { density }) });
+
+// [m, k, n]: each side of a vector (4 and 8 columns), of a subwarp's tile (8, 32, 64 columns) and of a warp's (32, 128, 256).
+const shapes: readonly (readonly [number, number, number])[] = [
+  [1, 1, 1],
+  [1, 64, 1],
+  [100, 20, 2],
+  [5, 7, 3],
+  [128, 32, 4],
+  [13, 9, 5],
+  [8, 16, 7],
+  [16, 16, 8],
+  [8, 16, 9],
+  [20, 24, 12],
+  [17, 17, 16],
+  [31, 33, 31],
+  [64, 64, 32],
+  [65, 63, 33],
+  [12, 20, 36],
+  [15, 15, 63],
+  [33, 128, 64],
+  [14, 14, 65],
+  [9, 30, 72],
+  [17, 40, 100],
+  [10, 20, 127],
+  [64, 100, 128],
+  [40, 64, 129],
+  [11, 20, 132],
+  [20, 30, 255],
+  [20, 30, 256],
+  [9, 50, 257],
+  [6, 10, 264],
+  [3, 5, 520],
+];
+
+const emptyShapes: readonly (readonly [number, number, number])[] = [
+  [0, 5, 4],
+  [4, 0, 8],
+  [4, 0, 7],
+  [4, 8, 0],
+  [0, 0, 0],
+];
+
+const scalars: readonly (readonly [number, number])[] = [
+  [2, 0],
+  [-0.5, 1],
+  [1, 1],
+  [1, -0.25],
+  [0, 0],
+  [0, 2],
+];
+
+const batches: readonly (readonly [number | undefined, number | undefined])[] = [
+  [3, undefined],
+  [undefined, 3],
+  [3, 3],
+  [1, 1],
+  [1, undefined],
+  [0, undefined],
+  [undefined, 0],
+];
+
+const specials: readonly NonNullable<Spec['special']>[] = [
+  { name: 'NaN and Infinity in b', edit: (_values, b) => plant(b, 3) },
+  { name: 'NaN and Infinity in values', edit: (values) => plant(values, 5) },
+  {
+    name: 'Infinity times a stored zero',
+    edit: (values, b) => {
+      values.fill(0);
+      plant(b, 4);
+    },
+  },
+  {
+    name: 'overflow of float16',
+    edit: (values, b) => {
+      values.fill(192);
+      b.fill(256);
+    },
+  },
+  {
+    name: 'subnormal products',
+    edit: (values, b) => {
+      values.fill(2 ** -12);
+      b.fill(2 ** -11);
+    },
+  },
+];
+
+function plant(target: Float64Array, step: number): void {
+  const planted = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let i = 0; i < target.length; ++i) {
+    if ((i * 7919) % (step * 11) === step) target[i] = planted[i % 3];
+  }
+}
+
+function specsOf(dtype: FloatDType): Spec[] {
+  const specs: Spec[] = [];
+  for (const [m, k, width] of shapes) {
+    const reduced = [1, 9, 64, 72, 129, 264].includes(width) && dtype !== 'bfloat16';
+    specs.push({ pattern: csr(m, k, 'uniform', 0.15), width, dtype, reduced });
+    specs.push({ pattern: csr(m, k, 'skewed', 0.3), width, dtype });
+  }
+  for (const [m, k, width] of emptyShapes) specs.push({ pattern: csr(m, k, 'full'), width, dtype });
+  for (const kind of ['banded', 'lastColumn', 'full', 'empty'] as const) {
+    for (const width of [1, 17, 40]) specs.push({ pattern: csr(19, 23, kind), width, dtype });
+  }
+  for (const [alpha, beta] of scalars) {
+    for (const width of [24, 33]) {
+      specs.push({ pattern: csr(20, 30, 'skewed', 0.2), width, dtype, alpha, beta });
+      specs.push({ pattern: { ...csr(20, 30), block: [8, 8] }, width, dtype, alpha, beta });
+    }
+  }
+  for (const sizes of batches) {
+    for (const width of [16, 17]) {
+      specs.push({ pattern: csr(21, 18, 'skewed', 0.3), width, dtype, batches: sizes });
+      specs.push({ pattern: { ...csr(21, 18), block: [4, 8] }, width, dtype, batches: sizes });
+    }
+  }
+  specs.push({ pattern: csr(9, 12), width: 8, dtype, batches: [2, 2], alpha: 2, beta: -1, reduced: true });
+  for (const special of specials) {
+    specs.push({ pattern: csr(24, 32, 'uniform', 0.3), width: 16, dtype, special });
+    specs.push({ pattern: csr(24, 32, 'skewed', 0.2), width: 5, dtype, special });
+    specs.push({ pattern: { ...csr(23, 31, 'uniform', 0.4), block: [4, 4] }, width: 20, dtype, special });
+  }
+  return [...specs, ...blockSpecsOf(dtype)];
+}
+
+function blockSpecsOf(dtype: FloatDType): Spec[] {
+  const specs: Spec[] = [];
+  for (const block of blockShapes) {
+    const [r, c] = block;
+    const reduced = ['8,8', '16,8', '32,32', '64,33', '1,1'].includes(String(block)) && dtype === 'float16';
+    // Whole blocks, then edge blocks that hang over the matrix by all but one row and column.
+    specs.push({ pattern: { ...csr(3 * r, 4 * c, 'uniform', 0.5), block }, width: 33, dtype });
+    specs.push({
+      pattern: { ...csr(2 * r + 1, 3 * c + 1, 'skewed', 0.5), block },
+      width: 64,
+      dtype,
+      reduced,
+    });
+    specs.push({ pattern: { ...csr(r + 1, 2 * c + 1, 'full'), block }, width: 1, dtype });
+    specs.push({ pattern: { ...csr(2 * r, 2 * c, 'lastColumn'), block }, width: 130, dtype });
+  }
+  specs.push({ pattern: { ...csr(0, 8, 'full'), block: [4, 4] }, width: 8, dtype });
+  specs.push({ pattern: { ...csr(8, 0, 'full'), block: [4, 4] }, width: 8, dtype });
+  specs.push({ pattern: { ...csr(8, 8, 'full'), block: [4, 4] }, width: 0, dtype });
+  specs.push({ pattern: { ...csr(40, 40, 'empty'), block: [16, 16] }, width: 20, dtype });
+  return specs;
+}
+
+export const spmmCases: readonly OperationCase[] = floatDTypes.flatMap(specsOf).map(makeCase);
