@@ -215,13 +215,12 @@ function specsOf(dtype: FloatDType): Spec[] {
   for (const block of blockShapes) {
     const [r, c] = block;
     const reduced = ['8,8', '16,8', '32,32', '64,33', '1,1'].includes(String(block)) && dtype === 'float16';
-    specs.push({ pattern: { ...csr(3 * r, 4 * c, 'uniform', 0.5), block }, depth: 33, dtype });
-    specs.push({
-      pattern: { ...csr(2 * r + 1, 3 * c + 1, 'skewed', 0.5), block },
-      depth: 64,
-      dtype,
-      reduced,
-    });
+    const large = r * c > 256;
+    // Whole blocks, then edge blocks that hang over the matrix by all but one row and column.
+    const whole = large ? csr(r, 3 * c, 'uniform', 0.7) : csr(3 * r, 4 * c, 'uniform', 0.5);
+    specs.push({ pattern: { ...whole, block }, depth: large ? 9 : 33, dtype });
+    const hanging = large ? csr(r + 1, c + 1, 'full') : csr(2 * r + 1, 3 * c + 1, 'skewed', 0.5);
+    specs.push({ pattern: { ...hanging, block }, depth: large ? 33 : 64, dtype, reduced });
     specs.push({ pattern: { ...csr(r + 1, 2 * c + 1, 'full'), block }, depth: 1, dtype, scaleByMask: true });
   }
   specs.push({ pattern: { ...csr(8, 12, 'full'), block: [4, 4] }, depth: 0, dtype });

@@ -172,8 +172,12 @@ function specsOf(dtype: FloatDType): Spec[] {
   for (const block of blockShapes) {
     const [r, c] = block;
     const reduced = ['8,8', '64,33'].includes(String(block)) && dtype !== 'bfloat16';
-    specs.push({ pattern: { ...csr(3 * r, 4 * c, 'uniform', 0.5), block }, dtype });
-    specs.push({ pattern: { ...csr(2 * r + 1, 3 * c + 1, 'full'), block }, dtype, reduced });
+    const large = r * c > 256;
+    // Whole blocks, then edge blocks that hang over the matrix by all but one row and column.
+    const whole = large ? csr(r, 3 * c, 'uniform', 0.7) : csr(3 * r, 4 * c, 'uniform', 0.5);
+    specs.push({ pattern: { ...whole, block }, dtype });
+    const hanging = large ? csr(r + 1, c + 1, 'full') : csr(2 * r + 1, 3 * c + 1, 'full');
+    specs.push({ pattern: { ...hanging, block }, dtype, reduced });
   }
   return specs;
 }

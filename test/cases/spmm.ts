@@ -237,16 +237,14 @@ function blockSpecsOf(dtype: FloatDType): Spec[] {
   for (const block of blockShapes) {
     const [r, c] = block;
     const reduced = ['8,8', '16,8', '32,32', '64,33', '1,1'].includes(String(block)) && dtype === 'float16';
+    const large = r * c > 256;
     // Whole blocks, then edge blocks that hang over the matrix by all but one row and column.
-    specs.push({ pattern: { ...csr(3 * r, 4 * c, 'uniform', 0.5), block }, width: 33, dtype });
-    specs.push({
-      pattern: { ...csr(2 * r + 1, 3 * c + 1, 'skewed', 0.5), block },
-      width: 64,
-      dtype,
-      reduced,
-    });
+    const whole = large ? csr(r, 3 * c, 'uniform', 0.7) : csr(3 * r, 4 * c, 'uniform', 0.5);
+    specs.push({ pattern: { ...whole, block }, width: large ? 17 : 33, dtype });
+    const hanging = large ? csr(r + 1, c + 1, 'full') : csr(2 * r + 1, 3 * c + 1, 'skewed', 0.5);
+    specs.push({ pattern: { ...hanging, block }, width: large ? 20 : 64, dtype, reduced });
     specs.push({ pattern: { ...csr(r + 1, 2 * c + 1, 'full'), block }, width: 1, dtype });
-    specs.push({ pattern: { ...csr(2 * r, 2 * c, 'lastColumn'), block }, width: 130, dtype });
+    specs.push({ pattern: { ...csr(r, 2 * c, 'lastColumn'), block }, width: large ? 65 : 130, dtype });
   }
   specs.push({ pattern: { ...csr(0, 8, 'full'), block: [4, 4] }, width: 8, dtype });
   specs.push({ pattern: { ...csr(8, 0, 'full'), block: [4, 4] }, width: 8, dtype });

@@ -16,9 +16,10 @@ export function roundTo(dtype: FloatDType, numbers: ArrayLike<number>): Drawn {
   return { stored, values: decode(dtype, stored) };
 }
 
-/** 'exact': integers from -4 to 4, whose products and sums of up to 2^19 of them are exact in float32. 'random': normal. */
+/** 'exact': integers from -4 to 4, whose products and sums of up to 2^19 of them are exact in float32. 'random': uniform in [-2, 2). */
 export function draw(fill: Fill, random: Random, size: number, dtype: FloatDType): Drawn {
   const numbers = new Float64Array(size);
-  for (let i = 0; i < size; ++i) numbers[i] = fill === 'exact' ? random.integer(-4, 4) : random.normal();
+  for (let i = 0; i < size; ++i)
+    numbers[i] = fill === 'exact' ? random.integer(-4, 4) : random.uniform(-2, 2);
   return roundTo(dtype, numbers);
 }
