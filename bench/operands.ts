@@ -23,6 +23,13 @@ export class Operand {
     this.stored = stored;
   }
 
+  /** The given numbers, rounded. */
+  static of(numbers: Float64Array, dtype: FloatDType): Operand {
+    const stored = storageArray(dtype, new ArrayBuffer(numbers.length * dtypeInfo[dtype].bytes));
+    encode(dtype, numbers, stored);
+    return new Operand([numbers.length], dtype, stored);
+  }
+
   /** Normal values with the given deviation. */
   static normal(seed: string, shape: readonly number[], dtype: FloatDType, deviation = 1): Operand {
     const size = shape.reduce((product, extent) => product * extent, 1);

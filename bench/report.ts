@@ -110,5 +110,5 @@ export function rowsTable(rows: readonly Row[]): string {
 
 function microseconds(us: number): string {
   if (Number.isNaN(us)) return '-';
-  return us < 100 ? us.toFixed(2) : us < 10_000 ? us.toFixed(0) : `${(us / 1000).toFixed(1)}e3`;
+  return us < 100 ? us.toFixed(2) : us.toFixed(0);
 }

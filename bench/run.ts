@@ -1,6 +1,7 @@
 import type { Device } from '../lib/device/device.js';
 import type { FloatDType } from '../lib/tensor/dtype.js';
 import { checkProblem } from './check.js';
+import { generatedMatrices } from './generators.js';
 import type { NamedMatrix } from './matrices.js';
 import { type Effort, measure } from './measure.js';
 import { overheadRows } from './overhead.js';
@@ -42,11 +43,10 @@ export async function runBenchmark(
   const chosen = (operation: string): boolean =>
     options.operations.length === 0 || options.operations.includes(operation);
   const ceilings = await measureCeilings(device);
+  const context = contextOf(device, options);
   const lists = families
     .filter((family) => chosen(family.operation))
-    .map((family) =>
-      [...family.problems(contextOf(device, options))].filter((problem) => matches(problem, options)),
-    );
+    .map((family) => [...family.problems(context)].filter((problem) => matches(problem, options)));
   const overhead = chosen('overhead') && matches({ operation: 'overhead', name: '', dtype: '' }, options);
   progress.start(lists.reduce((sum, list) => sum + list.length, 0) + (overhead ? 1 : 0));
   const rows: Row[] = [];
@@ -73,7 +73,8 @@ export async function runBenchmark(
 }
 
 function contextOf(device: Device, options: BenchmarkOptions): ProblemContext {
-  const { quick, dtypes, matrices, sizes } = options;
+  const { quick, dtypes, sizes } = options;
+  const matrices = [...options.matrices, ...generatedMatrices(device.kind, quick)];
   return {
     kind: device.kind,
     quick,

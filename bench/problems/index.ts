@@ -1,4 +1,7 @@
 import type { Family } from '../problem.js';
+import { sddmmFamily } from './sddmm.js';
+import { sparseSoftmaxFamily } from './sparse-softmax.js';
+import { spmmFamily } from './spmm.js';
 
 /** One row an operation, in the order of the report. */
-export const families: readonly Family[] = [];
+export const families: readonly Family[] = [spmmFamily, sddmmFamily, sparseSoftmaxFamily];

@@ -6,9 +6,9 @@ import {
 } from '../../lib/backends/reference/sparse-pattern.js';
 import { sparseSoftmaxReference } from '../../lib/backends/reference/sparse-softmax.js';
 import { sparseSoftmax } from '../../lib/ops/sparse-softmax.js';
-import { dtypeInfo, type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
+import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
-import { errorBound } from '../harness/bound.js';
+import { softmaxBounds } from '../harness/bound.js';
 import type { Fill, OperationCase, PreparedCase } from '../harness/case.js';
 import { draw, roundTo } from '../harness/draw.js';
 import type { Random } from '../harness/random.js';
@@ -92,11 +92,7 @@ function makeCase(spec: Spec): OperationCase {
           values: values.values,
           scale: Math.fround(scale),
         });
-        // The conditions are first-order: half as much again covers the rest, 2^-125 what underflows.
-        const bound = result.values.map((value, index) => {
-          const error = 1.5 * result.conditions[index] * dtypeInfo.float32.unitRoundoff * value + 2 ** -125;
-          return errorBound(dtype, value + error, 0, 0) + error;
-        });
+        const bound = softmaxBounds(dtype, result.values, result.conditions);
         return [{ values: result.values, bound }];
       },
     };

@@ -37,3 +37,18 @@ export function errorBounds(
 ): Float64Array {
   return values.map((value, index) => errorBound(dtype, value, terms(index), magnitudes[index], splits));
 }
+
+/**
+ * The error bounds of softmax values from their relative error in units of the float32 roundoff. Such conditions are
+ * first-order: half as much again covers the rest, 2^-125 what underflows.
+ */
+export function softmaxBounds(
+  dtype: FloatDType,
+  values: Float64Array,
+  conditions: Float64Array,
+): Float64Array {
+  return values.map((value, index) => {
+    const error = 1.5 * conditions[index] * dtypeInfo.float32.unitRoundoff * value + 2 ** -125;
+    return errorBound(dtype, value + error, 0, 0) + error;
+  });
+}

@@ -1,0 +1,89 @@
+import { spmmReference } from '../../lib/backends/reference/spmm.js';
+import type { Device } from '../../lib/device/device.js';
+import { spmm } from '../../lib/ops/spmm.js';
+import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
+import { errorBounds } from '../../test/harness/bound.js';
+import { uniform } from '../generators.js';
+import { Operand } from '../operands.js';
+import type { BoundProblem, Family, Problem, ProblemContext } from '../problem.js';
+import { SparseOperand } from '../sparse.js';
+
+/** C = A B: every sparse matrix, and one of dense blocks, times n columns. */
+export const spmmFamily: Family = {
+  operation: 'spmm',
+  *problems(context) {
+    const { dtypes, matrices, quick } = context;
+    const operands = matrices.slice(0, quick ? 2 : undefined).map((matrix) => SparseOperand.fromFile(matrix));
+    if (!quick) operands.push(blocks(context));
+    for (const operand of operands) {
+      for (const n of context.sizes(context.kind === 'cpu' ? [32, 128] : [32, 128, 512])) {
+        for (const dtype of dtypes) yield problem(operand, n, dtype);
+      }
+    }
+  },
+};
+
+/** Blocks of 32 x 32, a tenth of them stored. */
+function blocks({ kind }: ProblemContext): SparseOperand {
+  const [n, block] = [kind === 'cpu' ? 1024 : 4096, 32];
+  const { rowPointers, columnIndices } = uniform(n / block, n / block, 0.1, 'blocks');
+  const sizes = { rows: n, columns: n, blockRows: block, blockColumns: block };
+  return new SparseOperand(`blocks-${block}x${block}-90%`, { ...sizes, rowPointers, columnIndices });
+}
+
+function problem(a: SparseOperand, n: number, dtype: FloatDType): Problem {
+  const { bytes } = dtypeInfo[dtype];
+  return {
+    operation: 'spmm',
+    name: `${a.title} n=${n}`,
+    dtype,
+    n,
+    work: {
+      bytes: a.nnz * bytes + a.indexBytes + bytes * n * (a.touchedColumns + a.pattern.rows),
+      flops: 2 * a.nnz * n,
+    },
+    bind: (device) => bind(device, a, n, dtype),
+  };
+}
+
+function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): BoundProblem {
+  const { pattern } = a;
+  const values = a.values(dtype);
+  const b = Operand.normal(`${a.name} b`, [pattern.columns, n], dtype);
+  const matrix = a.on(device, values);
+  const dense = b.on(device);
+  const output = device.empty([pattern.rows, n], dtype);
+  const options = { out: output };
+  return {
+    output,
+    rows: pattern.rows,
+    run: () => {
+      spmm(matrix, dense, options);
+    },
+    reference(rows) {
+      const result = spmmReference(
+        {
+          pattern,
+          width: n,
+          batch: 1,
+          values: values.values,
+          valuesStride: 0,
+          b: b.values,
+          ldb: n,
+          bStride: 0,
+          c: undefined,
+          ldc: n,
+          cStride: 0,
+          alpha: 1,
+          beta: 0,
+        },
+        rows,
+      );
+      const terms = (index: number): number => result.terms[Math.floor(index / n)];
+      return { values: result.values, bound: errorBounds(dtype, result.values, terms, result.magnitudes) };
+    },
+    dispose() {
+      for (const item of [matrix, dense, output]) item.dispose();
+    },
+  };
+}
