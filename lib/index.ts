@@ -5,6 +5,18 @@ export { type OpenDeviceOptions, openDevice } from './device/open.js';
 export { WarptileError, type WarptileErrorCode } from './errors.js';
 export { BlockSparseMatrix, type BlockSparseOptions } from './formats/block-sparse-matrix.js';
 export { CsrMatrix, type CsrOptions } from './formats/csr-matrix.js';
+export {
+  type KroneckerFactor,
+  type KroneckerFactorOptions,
+  KroneckerMatrix,
+  type KroneckerOptions,
+} from './formats/kronecker-matrix.js';
+export {
+  butterflyPatterns,
+  type KroneckerPattern,
+  monarchPatterns,
+  productPattern,
+} from './formats/kronecker-pattern.js';
 export type { SparseMatrix } from './formats/sparse-matrix.js';
 export type { HostCsr } from './io/host-csr.js';
 export type { HostDType, HostTensor } from './io/host-tensor.js';
@@ -17,6 +29,7 @@ export {
   writeSafetensors,
 } from './io/safetensors.js';
 export { parseSmtx, readSmtx } from './io/smtx.js';
+export { type KroneckerMatmulOptions, kroneckerMatmul } from './ops/kronecker.js';
 export { type SddmmOptions, sddmm } from './ops/sddmm.js';
 export { type SparseSoftmaxOptions, sparseSoftmax } from './ops/sparse-softmax.js';
 export { type SpmmOptions, spmm } from './ops/spmm.js';

@@ -1,4 +1,5 @@
 import type { DType } from '../tensor/dtype.js';
+import type { KroneckerCall } from './calls/kronecker.js';
 import type { SddmmCall } from './calls/sddmm.js';
 import type { SparseSoftmaxCall } from './calls/sparse-softmax.js';
 import type { SpmmCall } from './calls/spmm.js';
@@ -23,6 +24,7 @@ export interface View {
 
 /** One method per operation. Arguments were validated by lib/ops; a call enqueues and returns. */
 export interface Operations {
+  kroneckerMatmul(call: KroneckerCall): void;
   sddmm(call: SddmmCall): void;
   sparseSoftmax(call: SparseSoftmaxCall): void;
   spmm(call: SpmmCall): void;

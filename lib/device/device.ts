@@ -2,6 +2,7 @@ import type { Backend, DeviceInfo, MemoryStatistics } from '../backends/backend.
 import { fail, WarptileError } from '../errors.js';
 import { BlockSparseMatrix, type BlockSparseOptions } from '../formats/block-sparse-matrix.js';
 import { CsrMatrix, type CsrOptions } from '../formats/csr-matrix.js';
+import { KroneckerMatrix, type KroneckerOptions } from '../formats/kronecker-matrix.js';
 import { type DType, dtypeInfo, type FloatDType, type StorageArray } from '../tensor/dtype.js';
 import { checkHostData, type HostData, toStorage } from '../tensor/host-data.js';
 import { isTensor, Storage, Tensor } from '../tensor/tensor.js';
@@ -117,6 +118,16 @@ export class Device {
    */
   blockSparse<D extends FloatDType = 'float32'>(options: BlockSparseOptions<D>): BlockSparseMatrix<D> {
     return BlockSparseMatrix.from(this, options);
+  }
+
+  /**
+   * Uploads a Kronecker-sparse matrix: one factor `{ pattern, values }`, or a chain `{ factors }` written as in the
+   * product K1 K2 ... KL, of which the last is applied first.
+   * @throws WarptileError ERR_SHAPE (pattern, count of values, or neighbours that do not fit), ERR_DTYPE, ERR_LIMIT,
+   * ERR_ARGUMENT, ERR_OUT_OF_MEMORY.
+   */
+  kronecker<D extends FloatDType = 'float32'>(options: KroneckerOptions<D>): KroneckerMatrix<D> {
+    return KroneckerMatrix.from(this, options);
   }
 
   /**

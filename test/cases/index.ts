@@ -1,7 +1,13 @@
 import type { OperationCase } from '../harness/case.js';
+import { kroneckerCases } from './kronecker.js';
 import { sddmmCases } from './sddmm.js';
 import { sparseSoftmaxCases } from './sparse-softmax.js';
 import { spmmCases } from './spmm.js';
 
 /** Every case of every operation: one row each. */
-export const allCases: readonly OperationCase[] = [...sddmmCases, ...sparseSoftmaxCases, ...spmmCases];
+export const allCases: readonly OperationCase[] = [
+  kroneckerCases,
+  sddmmCases,
+  sparseSoftmaxCases,
+  spmmCases,
+].flat();

@@ -1,5 +1,6 @@
 import type { Operations } from '../backend.js';
 import type { CommandWriter } from './command-writer.js';
+import { marshalKronecker } from './kronecker.js';
 import { marshalSddmm } from './sddmm.js';
 import { marshalSparseSoftmax } from './sparse-softmax.js';
 import { marshalSpmm } from './spmm.js';
@@ -11,6 +12,7 @@ export type CudaOperations = {
 
 /** One row an operation. */
 export const cudaOperations: CudaOperations = {
+  kroneckerMatmul: marshalKronecker,
   sddmm: marshalSddmm,
   sparseSoftmax: marshalSparseSoftmax,
   spmm: marshalSpmm,

@@ -1,10 +1,12 @@
 import type { Operations } from '../backend.js';
+import { runKronecker } from './kronecker.js';
 import { runSddmm } from './sddmm.js';
 import { runSparseSoftmax } from './sparse-softmax.js';
 import { runSpmm } from './spmm.js';
 
 /** The CPU implementation of every operation: one row each. */
 export const referenceOperations: Operations = {
+  kroneckerMatmul: runKronecker,
   sddmm: runSddmm,
   sparseSoftmax: runSparseSoftmax,
   spmm: runSpmm,
