@@ -12,4 +12,6 @@ struct OperationRow {
   Operation run;
 };
 
+Status kronecker_matmul(CommandReader& in, const LaunchContext& context);
+
 }  // namespace warptile::addon
