@@ -17,6 +17,13 @@ export {
   monarchPatterns,
   productPattern,
 } from './formats/kronecker-pattern.js';
+export type {
+  AwqOptions,
+  CompressedTensorsOptions,
+  GptqOptions,
+  QuantizeOptions,
+} from './formats/quantized/checkpoints.js';
+export { QuantizedMatrix } from './formats/quantized-matrix.js';
 export type { SparseMatrix } from './formats/sparse-matrix.js';
 export type { HostCsr } from './io/host-csr.js';
 export type { HostDType, HostTensor } from './io/host-tensor.js';
@@ -33,6 +40,7 @@ export { type KroneckerMatmulOptions, kroneckerMatmul } from './ops/kronecker.js
 export { type SddmmOptions, sddmm } from './ops/sddmm.js';
 export { type SparseSoftmaxOptions, sparseSoftmax } from './ops/sparse-softmax.js';
 export { type SpmmOptions, spmm } from './ops/spmm.js';
+export { type W4A16MatmulOptions, w4a16Matmul } from './ops/w4a16.js';
 export type { DataOf, DType, FloatDType, StorageArray } from './tensor/dtype.js';
 export type { HostData, NumericArray } from './tensor/host-data.js';
 export { Tensor } from './tensor/tensor.js';

@@ -13,5 +13,6 @@ struct OperationRow {
 };
 
 Status kronecker_matmul(CommandReader& in, const LaunchContext& context);
+Status w4a16_matmul(CommandReader& in, const LaunchContext& context);
 
 }  // namespace warptile::addon

@@ -3,6 +3,7 @@ import type { KroneckerCall } from './calls/kronecker.js';
 import type { SddmmCall } from './calls/sddmm.js';
 import type { SparseSoftmaxCall } from './calls/sparse-softmax.js';
 import type { SpmmCall } from './calls/spmm.js';
+import type { W4A16MatmulCall } from './calls/w4a16.js';
 
 /**
  * A block of device memory as its backend knows it. `bytes` is the requested size. On the CPU
@@ -28,6 +29,7 @@ export interface Operations {
   sddmm(call: SddmmCall): void;
   sparseSoftmax(call: SparseSoftmaxCall): void;
   spmm(call: SpmmCall): void;
+  w4a16Matmul(call: W4A16MatmulCall): void;
 }
 
 /** Operations recorded once and run again by `replay`, on the same memory. */

@@ -3,6 +3,19 @@ import { fail, WarptileError } from '../errors.js';
 import { BlockSparseMatrix, type BlockSparseOptions } from '../formats/block-sparse-matrix.js';
 import { CsrMatrix, type CsrOptions } from '../formats/csr-matrix.js';
 import { KroneckerMatrix, type KroneckerOptions } from '../formats/kronecker-matrix.js';
+import type {
+  AwqOptions,
+  CompressedTensorsOptions,
+  GptqOptions,
+  QuantizeOptions,
+} from '../formats/quantized/checkpoints.js';
+import {
+  type QuantizedMatrix,
+  quantize,
+  quantizedFromAwq,
+  quantizedFromCompressedTensors,
+  quantizedFromGptq,
+} from '../formats/quantized-matrix.js';
 import { type DType, dtypeInfo, type FloatDType, type StorageArray } from '../tensor/dtype.js';
 import { checkHostData, type HostData, toStorage } from '../tensor/host-data.js';
 import { isTensor, Storage, Tensor } from '../tensor/tensor.js';
@@ -128,6 +141,43 @@ export class Device {
    */
   kronecker<D extends FloatDType = 'float32'>(options: KroneckerOptions<D>): KroneckerMatrix<D> {
     return KroneckerMatrix.from(this, options);
+  }
+
+  /**
+   * Rounds weights [n, k] to 4 bits, to the nearest of 16 levels a group. No weight moves by more than half its scale.
+   * @throws WarptileError ERR_SHAPE, ERR_DTYPE, ERR_ARGUMENT (a weight that is not finite, options), ERR_LIMIT,
+   * ERR_OUT_OF_MEMORY.
+   */
+  quantize(weights: HostData, options: QuantizeOptions): QuantizedMatrix {
+    this.checkOpen();
+    return quantize(this, weights, options);
+  }
+
+  /**
+   * A 4-bit matrix from the tensors of a GPTQ checkpoint (v1 or v2, with or without act-order).
+   * @throws WarptileError as `quantize`, and ERR_INDEX for a group index out of range.
+   */
+  quantizedFromGptq(options: GptqOptions): QuantizedMatrix {
+    this.checkOpen();
+    return quantizedFromGptq(this, options);
+  }
+
+  /**
+   * A 4-bit matrix from the tensors of an AWQ checkpoint ("gemm" layout).
+   * @throws WarptileError as `quantize`.
+   */
+  quantizedFromAwq(options: AwqOptions): QuantizedMatrix {
+    this.checkOpen();
+    return quantizedFromAwq(this, options);
+  }
+
+  /**
+   * A 4-bit matrix from the tensors of a compressed-tensors checkpoint ("pack-quantized").
+   * @throws WarptileError as `quantizedFromGptq`.
+   */
+  quantizedFromCompressedTensors(options: CompressedTensorsOptions): QuantizedMatrix {
+    this.checkOpen();
+    return quantizedFromCompressedTensors(this, options);
   }
 
   /**

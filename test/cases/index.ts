@@ -3,6 +3,7 @@ import { kroneckerCases } from './kronecker.js';
 import { sddmmCases } from './sddmm.js';
 import { sparseSoftmaxCases } from './sparse-softmax.js';
 import { spmmCases } from './spmm.js';
+import { w4a16Cases } from './w4a16.js';
 
 /** Every case of every operation: one row each. */
 export const allCases: readonly OperationCase[] = [
@@ -10,4 +11,5 @@ export const allCases: readonly OperationCase[] = [
   sddmmCases,
   sparseSoftmaxCases,
   spmmCases,
+  w4a16Cases,
 ].flat();

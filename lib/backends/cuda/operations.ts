@@ -4,6 +4,7 @@ import { marshalKronecker } from './kronecker.js';
 import { marshalSddmm } from './sddmm.js';
 import { marshalSparseSoftmax } from './sparse-softmax.js';
 import { marshalSpmm } from './spmm.js';
+import { marshalW4A16Matmul } from './w4a16.js';
 
 /** How each operation's call is marshalled for the addon. */
 export type CudaOperations = {
@@ -16,4 +17,5 @@ export const cudaOperations: CudaOperations = {
   sddmm: marshalSddmm,
   sparseSoftmax: marshalSparseSoftmax,
   spmm: marshalSpmm,
+  w4a16Matmul: marshalW4A16Matmul,
 };

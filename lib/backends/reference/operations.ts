@@ -3,6 +3,7 @@ import { runKronecker } from './kronecker.js';
 import { runSddmm } from './sddmm.js';
 import { runSparseSoftmax } from './sparse-softmax.js';
 import { runSpmm } from './spmm.js';
+import { runW4A16Matmul } from './w4a16.js';
 
 /** The CPU implementation of every operation: one row each. */
 export const referenceOperations: Operations = {
@@ -10,4 +11,5 @@ export const referenceOperations: Operations = {
   sddmm: runSddmm,
   sparseSoftmax: runSparseSoftmax,
   spmm: runSpmm,
+  w4a16Matmul: runW4A16Matmul,
 };
