@@ -32,13 +32,33 @@ export class Operand {
 
   /** Normal values with the given deviation. */
   static normal(seed: string, shape: readonly number[], dtype: FloatDType, deviation = 1): Operand {
+    return Operand.#drawn(seed, shape, dtype, (random) => deviation * random.normal());
+  }
+
+  /** Values spread evenly over [low, high). */
+  static uniform(
+    seed: string,
+    shape: readonly number[],
+    dtype: FloatDType,
+    low: number,
+    high: number,
+  ): Operand {
+    return Operand.#drawn(seed, shape, dtype, (random) => random.uniform(low, high));
+  }
+
+  static #drawn(
+    seed: string,
+    shape: readonly number[],
+    dtype: FloatDType,
+    next: (random: Random) => number,
+  ): Operand {
     const size = shape.reduce((product, extent) => product * extent, 1);
     const stored = storageArray(dtype, new ArrayBuffer(size * dtypeInfo[dtype].bytes));
     const random = new Random(seed);
-    const drawn = new Float64Array(Math.min(size, period));
-    for (let i = 0; i < drawn.length; ++i) drawn[i] = deviation * random.normal();
-    encode(dtype, drawn, stored.subarray(0, drawn.length));
-    for (let filled = drawn.length; filled < size; filled *= 2) {
+    const numbers = new Float64Array(Math.min(size, period));
+    for (let i = 0; i < numbers.length; ++i) numbers[i] = next(random);
+    encode(dtype, numbers, stored.subarray(0, numbers.length));
+    for (let filled = numbers.length; filled < size; filled *= 2) {
       stored.copyWithin(filled, 0, Math.min(filled, size - filled));
     }
     return new Operand(shape, dtype, stored);
@@ -52,6 +72,26 @@ export class Operand {
 
   get bytes(): number {
     return this.stored.byteLength;
+  }
+
+  /** The given rows of [rows, length], one after another, exactly. */
+  rows(rows: readonly number[]): Float64Array {
+    const length = this.stored.length / this.shape[0];
+    const chosen = storageArray(
+      this.dtype,
+      new ArrayBuffer(rows.length * length * dtypeInfo[this.dtype].bytes),
+    );
+    rows.forEach((row, index) => {
+      chosen.set(this.stored.subarray(row * length, (row + 1) * length), index * length);
+    });
+    return decode(this.dtype, chosen);
+  }
+
+  /** The elements at the given places, exactly. */
+  elements(indices: ArrayLike<number>): Float64Array {
+    const chosen = storageArray(this.dtype, new ArrayBuffer(indices.length * dtypeInfo[this.dtype].bytes));
+    for (let i = 0; i < indices.length; ++i) chosen[i] = this.stored[indices[i]];
+    return decode(this.dtype, chosen);
   }
 
   on<D extends FloatDType>(device: Device): Tensor<D> {

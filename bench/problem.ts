@@ -42,6 +42,10 @@ export interface BoundProblem {
   readonly rows: number;
   /** Where a row starts in the flat output, rows + 1 of them; default: rows of equal length. */
   readonly rowStarts?: ArrayLike<number>;
+  /** Where the elements of the given rows lie in the flat output, where rows are not contiguous in it. */
+  elements?(rows: readonly number[]): ArrayLike<number>;
+  /** Rows to check where the reference takes long for one. */
+  readonly samples?: number;
   /** Enqueues the operation, into `output`, allocating nothing. */
   run(): void;
   /** The given rows one after another, before rounding, and how far each element may be off. */
