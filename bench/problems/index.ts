@@ -1,7 +1,8 @@
 import type { Family } from '../problem.js';
+import { kroneckerFamily } from './kronecker.js';
 import { sddmmFamily } from './sddmm.js';
 import { sparseSoftmaxFamily } from './sparse-softmax.js';
 import { spmmFamily } from './spmm.js';
 
 /** One row an operation, in the order of the report. */
-export const families: readonly Family[] = [spmmFamily, sddmmFamily, sparseSoftmaxFamily];
+export const families: readonly Family[] = [spmmFamily, sddmmFamily, sparseSoftmaxFamily, kroneckerFamily];
