@@ -8,19 +8,22 @@ import { Random } from '../test/harness/random.js';
 
 // Drawing numbers costs more than uploading them: past this many (a prime, so that rows of no usual length repeat
 // each other) they repeat.
-const period = 524_287;
+export const period = 524_287;
 
 /** Random values of a shape, on the host. */
 export class Operand {
   readonly shape: readonly number[];
   readonly dtype: FloatDType;
   readonly stored: StorageArray;
+  /** Past its first `period` elements it is a copy of them: quicker to draw and to decode. */
+  readonly #repeats: boolean;
   #values: Float64Array | undefined;
 
-  constructor(shape: readonly number[], dtype: FloatDType, stored: StorageArray) {
+  constructor(shape: readonly number[], dtype: FloatDType, stored: StorageArray, repeats = false) {
     this.shape = shape;
     this.dtype = dtype;
     this.stored = stored;
+    this.#repeats = repeats;
   }
 
   /** The given numbers, rounded. */
@@ -58,16 +61,22 @@ export class Operand {
     const numbers = new Float64Array(Math.min(size, period));
     for (let i = 0; i < numbers.length; ++i) numbers[i] = next(random);
     encode(dtype, numbers, stored.subarray(0, numbers.length));
-    for (let filled = numbers.length; filled < size; filled *= 2) {
-      stored.copyWithin(filled, 0, Math.min(filled, size - filled));
-    }
-    return new Operand(shape, dtype, stored);
+    repeatFrom(stored, numbers.length);
+    return new Operand(shape, dtype, stored, size > period);
   }
 
   /** The stored values, exactly. */
   get values(): Float64Array {
-    this.#values ??= decode(this.dtype, this.stored);
+    this.#values ??= this.#decoded();
     return this.#values;
+  }
+
+  #decoded(): Float64Array {
+    if (!this.#repeats) return decode(this.dtype, this.stored);
+    const values = new Float64Array(this.stored.length);
+    values.set(decode(this.dtype, this.stored.subarray(0, period)));
+    repeatFrom(values, period);
+    return values;
   }
 
   get bytes(): number {
@@ -96,5 +105,13 @@ export class Operand {
 
   on<D extends FloatDType>(device: Device): Tensor<D> {
     return device.tensor(this.stored, { shape: this.shape, dtype: this.dtype as D, raw: true });
+  }
+}
+
+/** Fills an array with copies of its first elements. */
+export function repeatFrom(array: StorageArray | Float64Array, first: number): void {
+  const size = array.length;
+  for (let filled = first; filled > 0 && filled < size; filled *= 2) {
+    array.copyWithin(filled, 0, Math.min(filled, size - filled));
   }
 }

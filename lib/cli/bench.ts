@@ -5,20 +5,13 @@ import { type Report, rowsTable } from '../../bench/report.js';
 import { operationNames, runBenchmark } from '../../bench/run.js';
 import { fail, WarptileError } from '../errors.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import {
-  chosenDTypes,
-  deviceOption,
-  dtypeOption,
-  jsonOption,
-  openNamed,
-  positiveInteger,
-} from './options.js';
+import { deviceOption, dtypeOption, jsonOption, openNamed, positiveInteger } from './options.js';
 import { ProgressBar } from './progress.js';
 
 interface BenchOptions {
   readonly data: string;
   readonly device: string;
-  readonly dtype?: readonly FloatDType[];
+  readonly dtype: readonly FloatDType[];
   readonly n?: readonly number[];
   readonly filter?: string;
   readonly quick?: boolean;
@@ -32,7 +25,7 @@ export function benchCommand(): Command {
     .argument('[operation...]', `only these: ${operationNames.join(', ')}`)
     .option('--data <folder>', 'sparse matrices: every .mtx and .smtx file below it', bundledData())
     .addOption(deviceOption())
-    .addOption(dtypeOption())
+    .addOption(dtypeOption().default(['float32', 'float16']))
     .option(
       '--n <size...>',
       'only these sizes: dense columns, batch rows or sequence length',
@@ -64,7 +57,7 @@ async function bench(operations: readonly string[], options: BenchOptions): Prom
       {
         matrices,
         operations,
-        dtypes: chosenDTypes(options.dtype),
+        dtypes: options.dtype,
         sizes: options.n ?? [],
         ...(options.filter === undefined ? {} : { filter: options.filter }),
         quick: options.quick ?? false,

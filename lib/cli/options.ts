@@ -3,7 +3,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Device } from '../device/device.js';
 import { openDevice } from '../device/open.js';
-import { type FloatDType, floatDTypes } from '../tensor/dtype.js';
+import { floatDTypes } from '../tensor/dtype.js';
 
 export function deviceOption(): Option {
   return new Option('--device <id>', "'auto', 'cpu', 'cuda' or 'cuda:N'").default('auto');
@@ -14,8 +14,7 @@ export function jsonOption(): Option {
 }
 
 export function dtypeOption(): Option {
-  const option = new Option('--dtype <dtype...>', 'only these dtypes').choices([...floatDTypes]);
-  return option;
+  return new Option('--dtype <dtype...>', 'only these dtypes').choices([...floatDTypes]);
 }
 
 export function positiveInteger(text: string, before: number[] = []): number[] {
@@ -41,9 +40,4 @@ export async function openNamed(id: string): Promise<Device> {
     console.log('The work is done on the CPU. `warptile doctor` says how to mend it.');
   }
   return device;
-}
-
-/** The dtypes asked for, or all. */
-export function chosenDTypes(dtypes: readonly FloatDType[] | undefined): readonly FloatDType[] {
-  return dtypes ?? floatDTypes;
 }
