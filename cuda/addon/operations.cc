@@ -8,6 +8,9 @@ namespace warptile::addon {
 const std::vector<OperationRow>& operation_table() {
   static const std::vector<OperationRow> table = {
       {"kroneckerMatmul", kronecker_matmul},
+      {"sddmm", sddmm},
+      {"sparseSoftmax", sparse_softmax},
+      {"spmm", spmm},
       {"w4a16Matmul", w4a16_matmul},
   };
   return table;

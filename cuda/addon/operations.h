@@ -13,6 +13,9 @@ struct OperationRow {
 };
 
 Status kronecker_matmul(CommandReader& in, const LaunchContext& context);
+Status sddmm(CommandReader& in, const LaunchContext& context);
+Status sparse_softmax(CommandReader& in, const LaunchContext& context);
+Status spmm(CommandReader& in, const LaunchContext& context);
 Status w4a16_matmul(CommandReader& in, const LaunchContext& context);
 
 }  // namespace warptile::addon

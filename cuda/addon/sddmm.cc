@@ -1,0 +1,34 @@
+#include "api/sddmm.h"
+
+#include "addon/operations.h"
+#include "addon/sparse_pattern.h"
+
+namespace warptile::addon {
+
+// The order of lib/backends/cuda/sddmm.ts.
+Status sddmm(CommandReader& in, const LaunchContext& context) {
+  SddmmParams p;
+  p.dtype = in.float_dtype("dtype");
+  p.pattern = read_pattern(in);
+  p.depth = in.size("depth");
+  p.batch = in.size("batch");
+  p.lda = in.size("lda");
+  p.a_stride = in.size("a stride");
+  p.ldb = in.size("ldb");
+  p.b_stride = in.size("b stride");
+  p.factors_stride = in.size("factors stride");
+  p.out_stride = in.size("out stride");
+  p.alpha = static_cast<float>(in.number("alpha"));
+  const size_t bytes = dtype_bytes(p.dtype);
+  const SparsePattern& s = p.pattern;
+  const int64_t set = s.stored * s.block_rows * s.block_columns;
+  p.a = in.input("a", bytes, {strided_extent("a", p.batch, p.a_stride, s.rows, p.lda, p.depth)});
+  p.b = in.input("b", bytes, {strided_extent("b", p.batch, p.b_stride, s.columns, p.ldb, p.depth)});
+  p.factors =
+      in.optional_input("factors", bytes, {strided_extent("factors", p.batch, p.factors_stride, 1, 0, set)});
+  p.out = in.output("out", bytes, {strided_extent("out", p.batch, p.out_stride, 1, 0, set)});
+  in.finish();
+  return warptile::sddmm(p, context);
+}
+
+}  // namespace warptile::addon
