@@ -6,12 +6,13 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
 
-#include "addon/device_context.h"
-#include "addon/errors.h"
+#include "addon/addon_error.h"
+#include "addon/buffer_table.h"
 #include "common/checked.h"
 #include "common/dtype.h"
 
@@ -19,8 +20,8 @@ namespace warptile::addon {
 
 class CommandReader {
  public:
-  CommandReader(DeviceContext& device, const double* words, size_t length)
-      : device_(device), words_(words), length_(length) {}
+  CommandReader(BufferTable& buffers, const double* words, size_t length)
+      : buffers_(buffers), words_(words), length_(length) {}
 
   // A non-negative integer.
   int64_t size(const char* name) {
@@ -102,10 +103,10 @@ class CommandReader {
     const auto bytes = elements ? checked_product({*elements, static_cast<int64_t>(bytes_each)}) : elements;
     if (!bytes) fail(name, "has more bytes than 64 bits count");
     if (offset % static_cast<int64_t>(bytes_each) != 0) fail(name, "is misaligned");
-    return device_.resolve(id, offset, *bytes, name);
+    return buffers_.resolve(id, offset, *bytes, name);
   }
 
-  DeviceContext& device_;
+  BufferTable& buffers_;
   const double* words_;
   size_t length_;
   size_t next_ = 0;

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "addon/buffer_table.h"
 #include "addon/memory_pool.h"
 #include "addon/staging.h"
 #include "addon/waiter.h"
@@ -16,7 +17,7 @@
 
 namespace warptile::addon {
 
-class DeviceContext {
+class DeviceContext final : public BufferTable {
  public:
   DeviceContext(Napi::Env env, int ordinal, int64_t memory_limit);
   ~DeviceContext();
@@ -39,7 +40,7 @@ class DeviceContext {
   void fill(double id, int64_t offset, int64_t bytes, int value);
   // The address of `bytes` bytes at `offset`; throws ERR_ARGUMENT where the buffer does not hold them. While a graph is
   // recorded, the graph keeps the buffer alive.
-  void* resolve(double id, int64_t offset, int64_t bytes, const char* name);
+  void* resolve(double id, int64_t offset, int64_t bytes, const char* name) override;
 
   void begin_capture();
   double end_capture();

@@ -1,21 +1,10 @@
 // C++ exceptions of the addon: turned into JavaScript errors with a `code` at each entry point.
 #pragma once
 
-#include <stdexcept>
-#include <string>
-
+#include "addon/addon_error.h"
 #include "common/status.h"
 
 namespace warptile::addon {
-
-class AddonError : public std::runtime_error {
- public:
-  AddonError(const char* code, const std::string& message) : std::runtime_error(message), code_(code) {}
-  const char* code() const { return code_; }
-
- private:
-  const char* code_;
-};
 
 inline const char* error_code(StatusCode code) {
   switch (code) {

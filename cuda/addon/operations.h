@@ -2,6 +2,8 @@
 #pragma once
 
 #include "addon/command_reader.h"
+#include "common/context.h"
+#include "common/status.h"
 
 namespace warptile::addon {
 
