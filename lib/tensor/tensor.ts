@@ -212,10 +212,13 @@ export function coincides(a: Tensor, b: Tensor): boolean {
   );
 }
 
-/** Throws ERR_ARGUMENT where `out` shares memory with an input that a kernel reads while writing it. */
-export function checkNoOverlap(out: Tensor, input: Tensor, argument: string): void {
+/** Throws ERR_ARGUMENT where the output `name` shares memory with an input that a kernel reads while writing it. */
+export function checkNoOverlap(out: Tensor, input: Tensor, argument: string, name = 'out'): void {
   if (overlaps(out, input)) {
-    throw new WarptileError('ERR_ARGUMENT', `out: shares memory with ${argument}; give it memory of its own`);
+    throw new WarptileError(
+      'ERR_ARGUMENT',
+      `${name}: shares memory with ${argument}; give it memory of its own`,
+    );
   }
 }
 
