@@ -62,7 +62,9 @@ export function expectedLogSumExp(reference: AttentionReference, headDim: number
   const { logSumExp: values, scoreMagnitude, visible } = reference;
   const bound = values.map((value, row) => {
     const sizes = Math.abs(value) + scoreMagnitude[row] + Math.log(Math.max(visible[row], 1));
-    return 2 * weightError(headDim, visible[row], scoreMagnitude[row]) + 8 * unit * sizes;
+    const error = 2 * weightError(headDim, visible[row], scoreMagnitude[row]) + 8 * unit * sizes;
+    // An infinite or NaN value must be met as it is; an infinite bound would let any number pass for it.
+    return Number.isFinite(value) ? error : 0;
   });
   return { values, bound };
 }

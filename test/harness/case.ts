@@ -56,4 +56,6 @@ export interface Expected {
    * u_out |y| + c (n + splits) u_acc sum |a b|. See `errorBound`.
    */
   readonly bound: Float64Array;
+  /** No input makes this output exact (a logarithm): the bound holds in the exact fill too. Default false. */
+  readonly inexact?: boolean;
 }
