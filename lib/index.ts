@@ -5,6 +5,7 @@ export { type OpenDeviceOptions, openDevice } from './device/open.js';
 export { WarptileError, type WarptileErrorCode } from './errors.js';
 export { BlockSparseMatrix, type BlockSparseOptions } from './formats/block-sparse-matrix.js';
 export { CsrMatrix, type CsrOptions } from './formats/csr-matrix.js';
+export { CumulativeLengths } from './formats/cumulative-lengths.js';
 export {
   type KroneckerFactor,
   type KroneckerFactorOptions,
@@ -36,6 +37,12 @@ export {
   writeSafetensors,
 } from './io/safetensors.js';
 export { parseSmtx, readSmtx } from './io/smtx.js';
+export {
+  type AttentionOptions,
+  type AttentionResult,
+  type AttentionWindow,
+  attention,
+} from './ops/attention.js';
 export { type KroneckerMatmulOptions, kroneckerMatmul } from './ops/kronecker.js';
 export { type SddmmOptions, sddmm } from './ops/sddmm.js';
 export { type SparseSoftmaxOptions, sparseSoftmax } from './ops/sparse-softmax.js';

@@ -94,7 +94,8 @@ describe('warptile', () => {
       expect(row.bytes).toBeGreaterThan(0);
     }
     const operations = new Set(rows.map((row: { op: string }) => row.op));
-    for (const name of ['spmm', 'sddmm', 'sparseSoftmax', 'kroneckerMatmul']) expect(operations).toContain(name);
+    for (const name of ['spmm', 'sddmm', 'sparseSoftmax', 'kroneckerMatmul'])
+      expect(operations).toContain(name);
   }, 30_000);
 
   test('bench --data reads folders within folders', () => {

@@ -7,6 +7,7 @@ namespace warptile::addon {
 // One row an operation.
 const std::vector<OperationRow>& operation_table() {
   static const std::vector<OperationRow> table = {
+      {"attention", attention},
       {"kroneckerMatmul", kronecker_matmul},
       {"sddmm", sddmm},
       {"sparseSoftmax", sparse_softmax},

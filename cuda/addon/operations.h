@@ -14,6 +14,7 @@ struct OperationRow {
   Operation run;
 };
 
+Status attention(CommandReader& in, const LaunchContext& context);
 Status kronecker_matmul(CommandReader& in, const LaunchContext& context);
 Status sddmm(CommandReader& in, const LaunchContext& context);
 Status sparse_softmax(CommandReader& in, const LaunchContext& context);

@@ -1,4 +1,5 @@
 import type { DType } from '../tensor/dtype.js';
+import type { AttentionCall } from './calls/attention.js';
 import type { KroneckerCall } from './calls/kronecker.js';
 import type { SddmmCall } from './calls/sddmm.js';
 import type { SparseSoftmaxCall } from './calls/sparse-softmax.js';
@@ -25,6 +26,7 @@ export interface View {
 
 /** One method per operation. Arguments were validated by lib/ops; a call enqueues and returns. */
 export interface Operations {
+  attention(call: AttentionCall): void;
   kroneckerMatmul(call: KroneckerCall): void;
   sddmm(call: SddmmCall): void;
   sparseSoftmax(call: SparseSoftmaxCall): void;

@@ -2,6 +2,7 @@ import type { Backend, DeviceInfo, MemoryStatistics } from '../backends/backend.
 import { fail, WarptileError } from '../errors.js';
 import { BlockSparseMatrix, type BlockSparseOptions } from '../formats/block-sparse-matrix.js';
 import { CsrMatrix, type CsrOptions } from '../formats/csr-matrix.js';
+import { CumulativeLengths } from '../formats/cumulative-lengths.js';
 import { KroneckerMatrix, type KroneckerOptions } from '../formats/kronecker-matrix.js';
 import type {
   AwqOptions,
@@ -178,6 +179,16 @@ export class Device {
   quantizedFromCompressedTensors(options: CompressedTensorsOptions): QuantizedMatrix {
     this.checkOpen();
     return quantizedFromCompressedTensors(this, options);
+  }
+
+  /**
+   * Uploads the cumulative lengths of a packed batch, [0, n0, n0 + n1, ...], checked once for any number of calls.
+   * @throws WarptileError ERR_INDEX where they do not start at 0 or fall, ERR_ARGUMENT where they are no integers, ERR_LIMIT past
+   * 2^31 - 1 tokens, ERR_OUT_OF_MEMORY.
+   */
+  cumulativeLengths(offsets: HostData): CumulativeLengths {
+    this.checkOpen();
+    return new CumulativeLengths(this, offsets, 'offsets');
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { OperationCase } from '../harness/case.js';
+import { attentionCases } from './attention.js';
 import { kroneckerCases } from './kronecker.js';
 import { sddmmCases } from './sddmm.js';
 import { sparseSoftmaxCases } from './sparse-softmax.js';
@@ -7,6 +8,7 @@ import { w4a16Cases } from './w4a16.js';
 
 /** Every case of every operation: one row each. */
 export const allCases: readonly OperationCase[] = [
+  attentionCases,
   kroneckerCases,
   sddmmCases,
   sparseSoftmaxCases,

@@ -1,4 +1,5 @@
 import type { Operations } from '../backend.js';
+import { marshalAttention } from './attention.js';
 import type { CommandWriter } from './command-writer.js';
 import { marshalKronecker } from './kronecker.js';
 import { marshalSddmm } from './sddmm.js';
@@ -13,6 +14,7 @@ export type CudaOperations = {
 
 /** One row an operation. */
 export const cudaOperations: CudaOperations = {
+  attention: marshalAttention,
   kroneckerMatmul: marshalKronecker,
   sddmm: marshalSddmm,
   sparseSoftmax: marshalSparseSoftmax,

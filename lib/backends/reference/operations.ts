@@ -1,4 +1,5 @@
 import type { Operations } from '../backend.js';
+import { runAttention } from './attention.js';
 import { runKronecker } from './kronecker.js';
 import { runSddmm } from './sddmm.js';
 import { runSparseSoftmax } from './sparse-softmax.js';
@@ -7,6 +8,7 @@ import { runW4A16Matmul } from './w4a16.js';
 
 /** The CPU implementation of every operation: one row each. */
 export const referenceOperations: Operations = {
+  attention: runAttention,
   kroneckerMatmul: runKronecker,
   sddmm: runSddmm,
   sparseSoftmax: runSparseSoftmax,
