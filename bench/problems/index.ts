@@ -1,4 +1,5 @@
 import type { Family } from '../problem.js';
+import { attentionFamily } from './attention.js';
 import { kroneckerFamily } from './kronecker.js';
 import { sddmmFamily } from './sddmm.js';
 import { sparseSoftmaxFamily } from './sparse-softmax.js';
@@ -12,4 +13,5 @@ export const families: readonly Family[] = [
   sparseSoftmaxFamily,
   kroneckerFamily,
   w4a16Family,
+  attentionFamily,
 ];
