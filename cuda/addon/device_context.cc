@@ -33,7 +33,9 @@ DeviceContext::DeviceContext(Napi::Env env, int ordinal, int64_t memory_limit)
   limits_.multiprocessors = properties_.multiProcessorCount;
   limits_.shared_memory_per_block = properties_.sharedMemPerBlockOptin;
   limits_.l2_bytes = static_cast<size_t>(properties_.l2CacheSize);
-  waiter_ = std::make_unique<Waiter>(env, ordinal);
+  waiter_ = std::make_unique<Waiter>(env, ordinal, [this](const Status& status) {
+    if (status.code() == StatusCode::kDeviceLost) lost_ = true;
+  });
 }
 
 DeviceContext::~DeviceContext() { close(false); }

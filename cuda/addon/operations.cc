@@ -8,6 +8,8 @@ namespace warptile::addon {
 const std::vector<OperationRow>& operation_table() {
   static const std::vector<OperationRow> table = {
       {"attention", attention},
+      {"diagnosticSpin", diagnostic_spin},
+      {"diagnosticTrap", diagnostic_trap},
       {"kroneckerMatmul", kronecker_matmul},
       {"sddmm", sddmm},
       {"sparseSoftmax", sparse_softmax},

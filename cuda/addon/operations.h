@@ -10,11 +10,14 @@ namespace warptile::addon {
 using Operation = Status (*)(CommandReader& in, const LaunchContext& context);
 
 struct OperationRow {
-  const char* name;  // as in lib/backends/backend.ts, Operations
+  const char* name;  // as in lib/backends/backend.ts, Operations; or 'diagnostic...'
   Operation run;
 };
 
 Status attention(CommandReader& in, const LaunchContext& context);
+// The diagnostic rows are for tests: no public operation uses them.
+Status diagnostic_spin(CommandReader& in, const LaunchContext& context);
+Status diagnostic_trap(CommandReader& in, const LaunchContext& context);
 Status kronecker_matmul(CommandReader& in, const LaunchContext& context);
 Status sddmm(CommandReader& in, const LaunchContext& context);
 Status sparse_softmax(CommandReader& in, const LaunchContext& context);

@@ -4,7 +4,8 @@
 
 namespace warptile::addon {
 
-Waiter::Waiter(Napi::Env env, int device) : env_(env) {
+Waiter::Waiter(Napi::Env env, int device, std::function<void(const Status&)> on_error)
+    : env_(env), on_error_(std::move(on_error)) {
   completions_ = Completions::New(env, "warptile waiter", 0, 1, this);
   completions_.Unref(env);  // an idle device does not keep the process alive
   thread_ = std::thread([this, device] { run(device); });
@@ -61,6 +62,7 @@ void Waiter::deliver(Napi::Env env, Napi::Function, Waiter* waiter, Job* raw) {
   if (env == nullptr) return;  // the environment is going down
   if (job->owns_event) cudaEventDestroy(job->event);
   if (job->release) job->release();
+  if (!job->status.is_ok()) waiter->on_error_(job->status);
   if (--waiter->pending_ == 0) waiter->completions_.Unref(env);
   const Napi::HandleScope scope(env);
   if (job->status.is_ok()) {

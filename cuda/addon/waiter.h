@@ -35,7 +35,8 @@ class Waiter {
     double value = 0;
   };
 
-  Waiter(Napi::Env env, int device);
+  // `on_error` is told, on the JavaScript thread, what a job failed with, before its callback is.
+  Waiter(Napi::Env env, int device, std::function<void(const Status&)> on_error);
   ~Waiter();
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
@@ -52,6 +53,7 @@ class Waiter {
   using Completions = Napi::TypedThreadSafeFunction<Waiter, Job, deliver>;
 
   Napi::Env env_;
+  std::function<void(const Status&)> on_error_;
   Completions completions_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -208,6 +208,14 @@ export class CudaBackend implements Backend {
     return this.#completion((callback) => this.#addon.elapsed(this.#device, start, end, callback));
   }
 
+  /**
+   * @internal Runs a row of the addon's table with these words, without marshalling: the 'diagnostic...' rows and, for
+   * fuzzing, any other. The addon checks sizes and buffers, not the contents of index data.
+   */
+  runRow(name: string, words: Float64Array): void {
+    guard(() => this.#addon.run(this.#device, this.#addon.operations.indexOf(name), words, words.length));
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
