@@ -21,6 +21,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { execPath, exit } from 'node:process';
+import baseConfig from '../jest.config.js';
 import { build, filesUnder, root, run, step, tsc } from './build.mjs';
 import { findExecutable } from './toolchain.mjs';
 
@@ -104,6 +105,7 @@ function packRuntime() {
 }
 
 const jestConfig = {
+  sandboxInjectedGlobals: baseConfig.sandboxInjectedGlobals,
   rootDir: '.',
   roots: ['<rootDir>/compiled'],
   testEnvironment: 'node',
