@@ -44,6 +44,7 @@ export {
   attention,
 } from './ops/attention.js';
 export { type KroneckerMatmulOptions, kroneckerMatmul } from './ops/kronecker.js';
+export { type NeighborhoodAttentionOptions, neighborhoodAttention } from './ops/neighborhood-attention.js';
 export { type SddmmOptions, sddmm } from './ops/sddmm.js';
 export { type SparseSoftmaxOptions, sparseSoftmax } from './ops/sparse-softmax.js';
 export { type SpmmOptions, spmm } from './ops/spmm.js';

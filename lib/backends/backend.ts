@@ -1,6 +1,7 @@
 import type { DType } from '../tensor/dtype.js';
 import type { AttentionCall } from './calls/attention.js';
 import type { KroneckerCall } from './calls/kronecker.js';
+import type { NeighborhoodAttentionCall } from './calls/neighborhood-attention.js';
 import type { SddmmCall } from './calls/sddmm.js';
 import type { SparseSoftmaxCall } from './calls/sparse-softmax.js';
 import type { SpmmCall } from './calls/spmm.js';
@@ -28,6 +29,7 @@ export interface View {
 export interface Operations {
   attention(call: AttentionCall): void;
   kroneckerMatmul(call: KroneckerCall): void;
+  neighborhoodAttention(call: NeighborhoodAttentionCall): void;
   sddmm(call: SddmmCall): void;
   sparseSoftmax(call: SparseSoftmaxCall): void;
   spmm(call: SpmmCall): void;

@@ -1,6 +1,7 @@
 import type { OperationCase } from '../harness/case.js';
 import { attentionCases } from './attention.js';
 import { kroneckerCases } from './kronecker.js';
+import { neighborhoodAttentionCases } from './neighborhood-attention.js';
 import { sddmmCases } from './sddmm.js';
 import { sparseSoftmaxCases } from './sparse-softmax.js';
 import { spmmCases } from './spmm.js';
@@ -10,6 +11,7 @@ import { w4a16Cases } from './w4a16.js';
 export const allCases: readonly OperationCase[] = [
   attentionCases,
   kroneckerCases,
+  neighborhoodAttentionCases,
   sddmmCases,
   sparseSoftmaxCases,
   spmmCases,

@@ -2,6 +2,7 @@ import type { Operations } from '../backend.js';
 import { marshalAttention } from './attention.js';
 import type { CommandWriter } from './command-writer.js';
 import { marshalKronecker } from './kronecker.js';
+import { marshalNeighborhoodAttention } from './neighborhood-attention.js';
 import { marshalSddmm } from './sddmm.js';
 import { marshalSparseSoftmax } from './sparse-softmax.js';
 import { marshalSpmm } from './spmm.js';
@@ -16,6 +17,7 @@ export type CudaOperations = {
 export const cudaOperations: CudaOperations = {
   attention: marshalAttention,
   kroneckerMatmul: marshalKronecker,
+  neighborhoodAttention: marshalNeighborhoodAttention,
   sddmm: marshalSddmm,
   sparseSoftmax: marshalSparseSoftmax,
   spmm: marshalSpmm,

@@ -1,6 +1,7 @@
 import type { Operations } from '../backend.js';
 import { runAttention } from './attention.js';
 import { runKronecker } from './kronecker.js';
+import { runNeighborhoodAttention } from './neighborhood-attention.js';
 import { runSddmm } from './sddmm.js';
 import { runSparseSoftmax } from './sparse-softmax.js';
 import { runSpmm } from './spmm.js';
@@ -10,6 +11,7 @@ import { runW4A16Matmul } from './w4a16.js';
 export const referenceOperations: Operations = {
   attention: runAttention,
   kroneckerMatmul: runKronecker,
+  neighborhoodAttention: runNeighborhoodAttention,
   sddmm: runSddmm,
   sparseSoftmax: runSparseSoftmax,
   spmm: runSpmm,
