@@ -11,6 +11,7 @@ const std::vector<OperationRow>& operation_table() {
       {"diagnosticSpin", diagnostic_spin},
       {"diagnosticTrap", diagnostic_trap},
       {"kroneckerMatmul", kronecker_matmul},
+      {"neighborhoodAttention", neighborhood_attention},
       {"sddmm", sddmm},
       {"sparseSoftmax", sparse_softmax},
       {"spmm", spmm},

@@ -19,6 +19,7 @@ Status attention(CommandReader& in, const LaunchContext& context);
 Status diagnostic_spin(CommandReader& in, const LaunchContext& context);
 Status diagnostic_trap(CommandReader& in, const LaunchContext& context);
 Status kronecker_matmul(CommandReader& in, const LaunchContext& context);
+Status neighborhood_attention(CommandReader& in, const LaunchContext& context);
 Status sddmm(CommandReader& in, const LaunchContext& context);
 Status sparse_softmax(CommandReader& in, const LaunchContext& context);
 Status spmm(CommandReader& in, const LaunchContext& context);
