@@ -102,6 +102,7 @@ describe('warptile', () => {
       'kroneckerMatmul',
       'w4a16Matmul',
       'attention',
+      'neighborhoodAttention',
       'overhead',
     ])
       expect(operations).toContain(name);

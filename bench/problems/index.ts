@@ -1,6 +1,7 @@
 import type { Family } from '../problem.js';
 import { attentionFamily } from './attention.js';
 import { kroneckerFamily } from './kronecker.js';
+import { neighborhoodFamily } from './neighborhood-attention.js';
 import { sddmmFamily } from './sddmm.js';
 import { sparseSoftmaxFamily } from './sparse-softmax.js';
 import { spmmFamily } from './spmm.js';
@@ -14,4 +15,5 @@ export const families: readonly Family[] = [
   kroneckerFamily,
   w4a16Family,
   attentionFamily,
+  neighborhoodFamily,
 ];
