@@ -69,6 +69,7 @@ function rowOf(device: Device, problem: string, us: number, spread: number): Row
     us,
     spread,
     peers: {},
+    peerVariants: {},
     ratio: null,
     roof: null,
     bytes: 0,

@@ -52,15 +52,24 @@ export interface BoundProblem {
   reference(rows: readonly number[]): { values: Float64Array; bound: Float64Array };
   /** What the operation chose to run. */
   readonly variant?: string;
-  readonly peers?: readonly Peer[];
+  /** Writes into `output`, as `run` does: a peer's result is checked like our own. */
+  peers?(): readonly (PreparedPeer | AbsentPeer)[];
   dispose(): void;
 }
 
-/** Another implementation of the same problem, same dtype and accumulator, on the same device. */
-export interface Peer {
+/** Another implementation of the same problem, ready to run: same operands, output, dtype and accumulator. */
+export interface PreparedPeer {
+  /** The library, then what of it: 'cusparse CSR_ALG2'. Of several of one library the fastest counts. */
   readonly name: string;
-  /** Microseconds a call, by the same rules as our own; undefined where the peer does not take the problem. */
-  measure(): Promise<number | undefined>;
+  /** Enqueues it once. */
+  run(): void;
+  dispose(): void;
+}
+
+/** A peer that does not take the problem, and why. */
+export interface AbsentPeer {
+  readonly name: string;
+  readonly problem: string;
 }
 
 /** A list of problems of one operation. */

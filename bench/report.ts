@@ -20,6 +20,10 @@ export interface Row {
   readonly spread: number;
   /** Microseconds of each peer that took the problem. */
   readonly peers: { readonly [name: string]: number };
+  /** Which of a library's algorithms was the fastest. */
+  readonly peerVariants: { readonly [name: string]: string };
+  /** Peers that were left out, and why. */
+  readonly peerProblems?: readonly string[];
   /** The best peer's time over ours: above 1 we are faster. */
   readonly ratio: number | null;
   /** Share of the ceiling, from 0 to 1. */
@@ -111,4 +115,15 @@ export function rowsTable(rows: readonly Row[]): string {
 function microseconds(us: number): string {
   if (Number.isNaN(us)) return '-';
   return us < 100 ? us.toFixed(2) : us.toFixed(0);
+}
+
+/** What kept peers out, each reason once, with the number of problems. */
+export function peerProblems(rows: readonly Row[]): string[] {
+  const counts = new Map<string, number>();
+  for (const row of rows) {
+    for (const problem of row.peerProblems ?? []) counts.set(problem, (counts.get(problem) ?? 0) + 1);
+  }
+  return [...counts].map(
+    ([problem, count]) => `${problem} (${count} ${count === 1 ? 'problem' : 'problems'})`,
+  );
 }

@@ -5,6 +5,7 @@ import { generatedMatrices } from './generators.js';
 import type { NamedMatrix } from './matrices.js';
 import { type Effort, measure } from './measure.js';
 import { overheadRows } from './overhead.js';
+import { measurePeers, noPeers } from './peers.js';
 import type { BoundProblem, Problem, ProblemContext } from './problem.js';
 import { families } from './problems/index.js';
 import { makeReport, type Report, type Row } from './report.js';
@@ -109,23 +110,21 @@ async function runProblem(
     const check = await checkProblem(bound, `${op} ${name} ${dtype}`, device.kind === 'cpu' ? 8 : 16);
     const { run } = bound;
     const { us, spread } = await measure(device, run, effort);
-    const peers: { [peer: string]: number } = {};
-    for (const peer of options.peers ? (bound.peers ?? []) : []) {
-      const time = await peer.measure();
-      if (time !== undefined) peers[peer.name] = time;
-    }
-    const best = Math.min(...Object.values(peers));
+    const { times, variants, problems } = options.peers ? await measurePeers(device, bound, effort) : noPeers;
+    const best = Math.min(...Object.values(times));
     return {
       ...base,
       variant: bound.variant ?? (device.kind === 'cpu' ? 'reference' : 'default'),
       us,
       spread,
-      peers,
+      peers: times,
+      peerVariants: variants,
       ratio: Number.isFinite(best) ? best / us : null,
       roof: roof(us),
       error: check.error,
       nmse: check.nmse,
       pass: check.pass,
+      ...(problems.length === 0 ? {} : { peerProblems: problems }),
       ...(check.failure === undefined ? {} : { note: check.failure }),
     };
   } catch (error) {
@@ -136,6 +135,7 @@ async function runProblem(
       us: Number.NaN,
       spread: 0,
       peers: {},
+      peerVariants: {},
       ratio: null,
       roof: null,
       error: null,

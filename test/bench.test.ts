@@ -2,9 +2,10 @@ import { checkProblem } from '../bench/check.js';
 import { powerLaw, uniform, window } from '../bench/generators.js';
 import { measure } from '../bench/measure.js';
 import { Operand } from '../bench/operands.js';
+import { measurePeers } from '../bench/peers.js';
 import type { BoundProblem, ProblemContext } from '../bench/problem.js';
 import { families } from '../bench/problems/index.js';
-import { type Row, rowsTable } from '../bench/report.js';
+import { peerProblems, type Row, rowsTable } from '../bench/report.js';
 import { shareOfRoof } from '../bench/roofline.js';
 import { type Device, openDevice } from '../lib/index.js';
 
@@ -75,6 +76,45 @@ describe.each(families.map((family) => [family.operation, family] as const))('%s
   });
 });
 
+test('of a library the fastest right peer counts; wrong and absent ones are named', async () => {
+  const [problem] = families[0].problems(tiny);
+  const bound = problem.bind(device);
+  const disposed: string[] = [];
+  const busy = (ms: number): void => {
+    const end = performance.now() + ms;
+    while (performance.now() < end);
+  };
+  const peer = (name: string, run: () => void) => ({ name, run, dispose: () => void disposed.push(name) });
+  const slow = () => {
+    busy(20);
+    bound.run();
+  };
+  const peers = [
+    peer('lib SLOW', slow),
+    peer('lib FAST', () => bound.run()),
+    peer('lib WRONG', () => {}),
+    peer('lib BROKEN', () => {
+      throw new Error('no such algorithm');
+    }),
+    { name: 'other', problem: 'not found' },
+  ];
+  const measured = await measurePeers(
+    device,
+    { ...bound, peers: () => peers },
+    { samples: 3, budgetMs: 500 },
+  );
+  expect(Object.keys(measured.times)).toEqual(['lib']);
+  expect(measured.times.lib).toBeLessThan(20_000);
+  expect(measured.variants).toEqual({ lib: 'FAST' });
+  expect(measured.problems).toEqual([
+    'lib WRONG: its result is wrong',
+    'lib BROKEN: no such algorithm',
+    'other: not found',
+  ]);
+  expect(disposed).toEqual(['lib SLOW', 'lib FAST', 'lib WRONG', 'lib BROKEN']);
+  bound.dispose();
+});
+
 test('operands repeat a prime period and are read by rows and by elements', () => {
   const operand = Operand.uniform('x', [3, 400_000], 'float32', 1, 2);
   expect(operand.values[524_287]).toBe(operand.values[0]);
@@ -130,6 +170,8 @@ test('the table has a column for each peer, and says what fails', () => {
     us: 12.345,
     spread: 0,
     peers: { cusparse: 24.69 },
+    peerVariants: { cusparse: 'CSR_ALG2' },
+    peerProblems: ['cublas: not found'],
     ratio: 2,
     roof: 0.05,
     bytes: 1,
@@ -153,4 +195,5 @@ test('the table has a column for each peer, and says what fails', () => {
   ]);
   expect(first.slice(5, -1)).toEqual(['12.35', '24.69', '-', '2.00x', '5.0 %', '0.250', 'pass']);
   expect(second.slice(5, -1)).toEqual(['12.35', '-', '1000', '-', '-', '0.250', 'FAIL']);
+  expect(peerProblems([row, other])).toEqual(['cublas: not found (2 problems)']);
 });

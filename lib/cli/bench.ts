@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { bundledData, loadMatrices } from '../../bench/matrices.js';
-import { type Report, rowsTable } from '../../bench/report.js';
+import { peerProblems, type Report, rowsTable } from '../../bench/report.js';
 import { operationNames, runBenchmark } from '../../bench/run.js';
 import { fail, WarptileError } from '../errors.js';
 import type { FloatDType } from '../tensor/dtype.js';
@@ -79,6 +79,7 @@ async function bench(operations: readonly string[], options: BenchOptions): Prom
     const gbps = ceilings.copyGbps.toFixed(0);
     console.log(`roof: compulsory bytes at the ${gbps} GB/s that a device copy reaches here.`);
   }
+  for (const line of peerProblems(rows)) console.log(`left out: ${line}`);
   const failed = rows.filter((row) => !row.pass);
   for (const { op, problem, dtype, note } of failed) console.log(`FAIL ${op} ${problem} ${dtype}: ${note}`);
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
