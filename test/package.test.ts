@@ -1,5 +1,16 @@
-import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { packageRoot } from '../lib/backends/load-addon.cjs';
@@ -30,6 +41,10 @@ describe('the packed package', () => {
     for (const source of listed) {
       cpSync(source, path.join(folder, path.relative(root, source)), { recursive: true });
     }
+    const { bin } = JSON.parse(readFileSync(path.join(target, 'package.json'), 'utf8'));
+    mkdirSync(path.join(folder, 'node_modules', '.bin'));
+    chmodSync(path.join(target, bin.warptile), 0o755);
+    symlinkSync(path.join(target, bin.warptile), path.join(folder, 'node_modules', '.bin', 'warptile'));
   }
 
   beforeAll(() => {
@@ -50,19 +65,23 @@ describe('the packed package', () => {
 
   const body = `
     const device = await openDevice('cpu');
-    const tensor = device.tensor([1, 2, 3, 4], { shape: [2, 2], dtype: 'float16' });
-    console.log(JSON.stringify([device.id, [...(await tensor.data())]]));
+    const a = device.csr({
+      shape: [2, 3], rowPointers: [0, 2, 3], columnIndices: [0, 2, 1], values: [1, 2, 3], dtype: 'float16',
+    });
+    const b = device.tensor([1, 2, 3, 4, 5, 6], { shape: [3, 2], dtype: 'float16' });
+    console.log(JSON.stringify([device.id, [...(await spmm(a, b).data())]]));
     device.dispose();`;
+  const expected = ['cpu', [11, 14, 9, 12]];
 
   test('works from an ES module', () => {
-    writeFileSync(path.join(folder, 'main.mjs'), `import { openDevice } from 'warptile';${body}`);
-    expect(JSON.parse(output(process.execPath, ['main.mjs']))).toEqual(['cpu', [1, 2, 3, 4]]);
+    writeFileSync(path.join(folder, 'main.mjs'), `import { openDevice, spmm } from 'warptile';${body}`);
+    expect(JSON.parse(output(process.execPath, ['main.mjs']))).toEqual(expected);
   });
 
   test('works from CommonJS', () => {
-    const source = `const { openDevice } = require('warptile'); (async () => {${body}})();`;
+    const source = `const { openDevice, spmm } = require('warptile'); (async () => {${body}})();`;
     writeFileSync(path.join(folder, 'main.cjs'), source);
-    expect(JSON.parse(output(process.execPath, ['main.cjs']))).toEqual(['cpu', [1, 2, 3, 4]]);
+    expect(JSON.parse(output(process.execPath, ['main.cjs']))).toEqual(expected);
   });
 
   test('has types for both', () => {
@@ -96,12 +115,13 @@ describe('the packed package', () => {
     hasPrebuild ? 'loads the addon from prebuilds/' : 'without prebuilds/ says that it has no addon',
     () => {
       const file = path.join(folder, 'node_modules', 'warptile', prebuild);
-      const source = `const { probeCuda } = await import(${JSON.stringify(
-        path.join(folder, 'node_modules', 'warptile', 'dist', 'esm', 'lib', 'backends', 'cuda.js'),
-      )}); console.log(JSON.stringify(probeCuda()));`;
-      const probe = JSON.parse(output(process.execPath, ['--input-type=module', '-e', source]));
-      if (hasPrebuild) expect(probe.addonFile).toBe(file);
-      else expect(probe.problems).toContain(`addon ${file}: no such file`);
+      const { stdout } = spawnSync('npx', ['--no-install', 'warptile', 'doctor'], {
+        cwd: folder,
+        env,
+        encoding: 'utf8',
+      });
+      if (hasPrebuild) expect(stdout).toContain(`+ ${file}`);
+      else expect(stdout).toContain(`${file}: no such file`);
     },
   );
 });
