@@ -65,6 +65,10 @@ export function checkBoolean(value: unknown, argument: string): boolean {
   return value;
 }
 
+export function checkFunction(value: unknown, argument: string): void {
+  if (typeof value !== 'function') fail('ERR_ARGUMENT', argument, 'a function', value);
+}
+
 export function checkOneOf<T extends string>(value: unknown, argument: string, allowed: readonly T[]): T {
   if (typeof value !== 'string' || !allowed.includes(value as T)) {
     fail('ERR_ARGUMENT', argument, `one of ${allowed.map((item) => `'${item}'`).join(', ')}`, value);
@@ -92,11 +96,14 @@ export function checkedProduct(sizes: readonly number[], argument: string): numb
 export function checkShape(value: unknown, argument: string, dtype: DType): readonly number[] {
   if (!Array.isArray(value)) fail('ERR_SHAPE', argument, 'an array of non-negative integers', value);
   if (value.length > 16) fail('ERR_SHAPE', argument, 'at most 16 dimensions', value);
-  for (const size of value) {
-    if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-      fail('ERR_SHAPE', argument, 'an array of non-negative integers', value);
+  // What is checked is what is kept: a copy, made once.
+  const sizes: unknown[] = [...value];
+  for (const size of sizes) {
+    if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0 || Object.is(size, -0)) {
+      fail('ERR_SHAPE', argument, 'an array of non-negative integers', sizes);
     }
   }
-  checkedProduct([...value, dtypeInfo[dtype].bytes], argument);
-  return Object.freeze([...value]);
+  const checked = sizes as number[];
+  checkedProduct([...checked, dtypeInfo[dtype].bytes], argument);
+  return Object.freeze(checked);
 }

@@ -114,7 +114,8 @@ export class CpuBackend implements Backend {
     }
     return {
       replay: () => {
-        for (const call of recorded) this.#enqueue(call);
+        this.#notRecording('a replay');
+        for (const call of recorded) call();
       },
       dispose: () => {
         recorded.length = 0;

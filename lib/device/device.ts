@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import type { Backend, DeviceInfo, MemoryStatistics } from '../backends/backend.js';
 import { fail, WarptileError } from '../errors.js';
 import { BlockSparseMatrix, type BlockSparseOptions } from '../formats/block-sparse-matrix.js';
@@ -19,11 +20,12 @@ import {
 } from '../formats/quantized-matrix.js';
 import { type DType, dtypeInfo, type FloatDType, type StorageArray } from '../tensor/dtype.js';
 import { checkHostData, type HostData, toStorage } from '../tensor/host-data.js';
-import { isTensor, Storage, Tensor } from '../tensor/tensor.js';
+import { deviceBrand, isTensor, Storage, Tensor } from '../tensor/tensor.js';
 import {
   checkBoolean,
   checkDType,
   checkedProduct,
+  checkFunction,
   checkInteger,
   checkOptions,
   checkShape,
@@ -58,6 +60,10 @@ export class Device {
     this.backend = backend;
     this.info = backend.info;
     this.fallbackReasons = fallbackReasons;
+  }
+
+  get [deviceBrand](): true {
+    return true;
   }
 
   /** 'cpu' or 'cuda:0'. */
@@ -197,18 +203,12 @@ export class Device {
    */
   tidy<T>(body: () => T): T {
     this.checkOpen();
+    checkFunction(body, 'body');
     const scope = new Set<Tensor>();
     this.#scopes.push(scope);
     let kept: ReadonlySet<Tensor> = new Set();
     try {
-      const result = body();
-      if (result instanceof Promise) {
-        result.catch(() => {});
-        throw new WarptileError(
-          'ERR_ARGUMENT',
-          'tidy: expected a synchronous function, received an async one',
-        );
-      }
+      const result = runSynchronously(body, 'tidy');
       kept = tensorsIn(result);
       return result;
     } finally {
@@ -230,13 +230,16 @@ export class Device {
    * Records the operations that `body` enqueues, to run again by `replay()` without their host cost: a CUDA graph,
    * or the recorded calls on the CPU. Nothing runs while recording. Memory that the recorded operations use
    * stays allocated as long as the graph, also when its tensors are disposed.
-   * @throws WarptileError ERR_UNSUPPORTED when `body` uploads, reads back or synchronises.
+   * @throws WarptileError ERR_UNSUPPORTED when `body` uploads, reads back, synchronises or replays (the promises of `data()` and
+   * `synchronize()` reject with it); ERR_ARGUMENT when it is async.
    */
   capture<T>(body: () => T): Graph<T> {
     this.checkOpen();
+    checkFunction(body, 'body');
     let result: T | undefined;
     const recorded = this.backend.capture(() => {
-      result = body();
+      result = runSynchronously(body, 'capture');
+      this.checkOpen();
     });
     return new Graph(this, recorded, result as T);
   }
@@ -250,7 +253,8 @@ export class Device {
   /** Device milliseconds of the work that `body` enqueues, by events on the device. */
   async time(body: () => void): Promise<number> {
     this.checkOpen();
-    return this.backend.time(body);
+    checkFunction(body, 'body');
+    return this.backend.time(() => runSynchronously(body, 'time'));
   }
 
   /** Closes the device after pending work; its tensors are unusable from here on. */
@@ -286,12 +290,31 @@ function isTensorOwner(value: object): value is TensorOwner {
   return typeof (value as Partial<TensorOwner>).ownedTensors === 'function';
 }
 
-function tensorsIn(value: unknown, found = new Set<Tensor>(), depth = 0): Set<Tensor> {
-  if (typeof value !== 'object' || value === null || depth > 8) return found;
-  if (isTensor(value)) found.add(value);
-  else if (isTensorOwner(value)) for (const tensor of value.ownedTensors()) found.add(tensor);
-  else if (!ArrayBuffer.isView(value)) {
-    for (const item of Object.values(value)) tensorsIn(item, found, depth + 1);
+/** The tensors that `value` is or holds. Each object is visited once, however deep and however often it is referred to. */
+function tensorsIn(value: unknown): ReadonlySet<Tensor> {
+  const found = new Set<Tensor>();
+  const seen = new Set<unknown>();
+  const pending: unknown[] = [value];
+  while (pending.length > 0) {
+    const item = pending.pop();
+    if (typeof item !== 'object' || item === null || seen.has(item)) continue;
+    seen.add(item);
+    if (isTensor(item)) found.add(item);
+    else if (isTensorOwner(item)) for (const tensor of item.ownedTensors()) found.add(tensor);
+    else if (!ArrayBuffer.isView(item)) for (const inner of Object.values(item)) pending.push(inner);
   }
   return found;
+}
+
+/** What `body` returns; ERR_ARGUMENT for a promise, whose work would come after the end of the scope. */
+function runSynchronously<T>(body: () => T, caller: string): T {
+  const result = body();
+  if (types.isPromise(result)) {
+    result.catch(() => {});
+    throw new WarptileError(
+      'ERR_ARGUMENT',
+      `${caller}: expected a synchronous function, received an async one`,
+    );
+  }
+  return result;
 }

@@ -31,6 +31,9 @@ const dropped = new FinalizationRegistry<Storage>((storage) => storage.release()
 
 const brand = Symbol.for('warptile.Tensor');
 
+/** @internal Marks devices, which this module cannot import: they import it. */
+export const deviceBrand = Symbol.for('warptile.Device');
+
 /**
  * A dense, row-major tensor on a device. Immutable handle, mutable contents: operations write
  * into it through `out`. Made by `device.tensor`, `device.empty`, `device.zeros` and by operations.
@@ -139,24 +142,39 @@ export class Tensor<D extends DType = DType> {
   /** A copy on `device`; goes through host memory between different devices. */
   async to(device: Device): Promise<Tensor<D>> {
     this.checkUsable('tensor');
+    if (typeof device !== 'object' || device === null || !(deviceBrand in device)) {
+      fail('ERR_ARGUMENT', 'device', 'a Device', device);
+    }
     if (device === this.device) return this.clone();
     return device.tensor(await this.rawData(), { shape: this.shape, dtype: this.dtype, raw: true });
   }
 
-  /** Overwrites the elements with those of `source`: same shape, dtype and device. */
+  /** Overwrites the elements with those of `source`: same shape, dtype and device. The two may share memory. */
   copyFrom(source: Tensor<D>): void {
     this.checkUsable('tensor');
     checkTensor(source, 'source', this.device);
     if (source.dtype !== this.dtype) fail('ERR_DTYPE', 'source', this.dtype, source.dtype);
     if (!sameShape(source.shape, this.shape)) fail('ERR_SHAPE', 'source', `[${this.shape}]`, source.shape);
-    const [to, from] = [this.view, source.view];
-    this.device.backend.copy(to.buffer, to.byteOffset, from.buffer, from.byteOffset, this.byteLength);
+    if (overlaps(this, source)) {
+      if (this.view.byteOffset === source.view.byteOffset) return;
+      // Devices do not say in which order they copy.
+      const apart = source.clone();
+      this.#copy(apart);
+      apart.dispose();
+    } else {
+      this.#copy(source);
+    }
   }
 
   /** @internal Throws ERR_DISPOSED when the handle or its device is gone. */
   checkUsable(argument: string): void {
     if (this.#disposed) throw new WarptileError('ERR_DISPOSED', `${argument}: the tensor has been disposed`);
     this.device.checkOpen();
+  }
+
+  #copy(source: Tensor): void {
+    const [to, from] = [this.view, source.view];
+    this.device.backend.copy(to.buffer, to.byteOffset, from.buffer, from.byteOffset, this.byteLength);
   }
 
   #sharing(byteOffset: number, shape: readonly number[]): Tensor<D> {
