@@ -14,13 +14,13 @@ import {
   type QuantizedMatrix,
   type QuantizeOptions,
   type Tensor,
-  WarptileError,
   w4a16Matmul,
   writeSafetensors,
 } from '../lib/index.js';
 import { type FloatDType, floatDTypes } from '../lib/tensor/dtype.js';
 import { float16Value } from '../lib/tensor/half.js';
 import { w4a16Cases } from './cases/w4a16.js';
+import { errorOf } from './harness/errors.js';
 import { Random } from './harness/random.js';
 
 interface Fixture {
@@ -46,16 +46,6 @@ beforeAll(async () => {
   device = await openDevice('cpu');
 });
 afterAll(() => device.dispose());
-
-function errorOf(body: () => unknown): WarptileError {
-  try {
-    body();
-  } catch (error) {
-    if (error instanceof WarptileError) return error;
-    throw error;
-  }
-  throw new Error('expected an error');
-}
 
 function load(
   fixture: Fixture,
