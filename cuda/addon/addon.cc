@@ -3,82 +3,14 @@
 
 #include <napi.h>
 
-#include <map>
 #include <memory>
 
-#include "addon/device_context.h"
-#include "addon/errors.h"
+#include "addon/entry.h"
 #include "addon/operation_table.h"
+#include "addon/peers.h"
 
 namespace warptile::addon {
 namespace {
-
-// State of one JavaScript thread (main or worker).
-struct Environment {
-  std::map<int64_t, std::unique_ptr<DeviceContext>> devices;
-  int64_t next_device = 1;
-};
-
-double double_argument(const Napi::CallbackInfo& info, size_t index) {
-  if (!info[index].IsNumber()) {
-    throw AddonError("ERR_ARGUMENT", "argument " + std::to_string(index) + " is not a number");
-  }
-  return info[index].As<Napi::Number>().DoubleValue();
-}
-
-int64_t integer_argument(const Napi::CallbackInfo& info, size_t index) {
-  const double value = double_argument(info, index);
-  if (!(value >= 0 && value <= 9007199254740991.0) || value != std::floor(value)) {
-    throw AddonError("ERR_ARGUMENT", "argument " + std::to_string(index) + " is not a non-negative integer");
-  }
-  return static_cast<int64_t>(value);
-}
-
-Napi::ArrayBuffer buffer_argument(const Napi::CallbackInfo& info, size_t index) {
-  if (!info[index].IsArrayBuffer()) {
-    throw AddonError("ERR_ARGUMENT", "argument " + std::to_string(index) + " is not an ArrayBuffer");
-  }
-  return info[index].As<Napi::ArrayBuffer>();
-}
-
-Napi::Function function_argument(const Napi::CallbackInfo& info, size_t index) {
-  if (!info[index].IsFunction()) {
-    throw AddonError("ERR_ARGUMENT", "argument " + std::to_string(index) + " is not a function");
-  }
-  return info[index].As<Napi::Function>();
-}
-
-Environment& environment(const Napi::CallbackInfo& info) { return *info.Env().GetInstanceData<Environment>(); }
-
-// The device that argument 0 names, current on this thread and not lost.
-DeviceContext& device_argument(const Napi::CallbackInfo& info) {
-  const auto& devices = environment(info).devices;
-  const auto found = devices.find(integer_argument(info, 0));
-  if (found == devices.end()) throw AddonError("ERR_DISPOSED", "no such device");
-  found->second->activate();
-  return *found->second;
-}
-
-// Wraps an entry point: every C++ exception becomes a JavaScript error.
-template <Napi::Value (*kBody)(const Napi::CallbackInfo&)>
-Napi::Value entry(const Napi::CallbackInfo& info) {
-  const auto raise = [&](const char* code, const char* message) -> Napi::Value {
-    Napi::Error error = Napi::Error::New(info.Env(), message);
-    error.Value().Set("code", Napi::String::New(info.Env(), code));
-    throw error;
-  };
-  try {
-    return kBody(info);
-  } catch (const AddonError& error) {
-    return raise(error.code(), error.what());
-  } catch (const Napi::Error&) {
-    throw;
-  } catch (const std::bad_alloc&) {
-    return raise("ERR_OUT_OF_MEMORY", "the host has no memory left");
-  } catch (const std::exception& error) {
-    return raise("ERR_CUDA", error.what());
-  }
-}
 
 std::string version_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
 
@@ -257,13 +189,8 @@ Napi::Value run(const Napi::CallbackInfo& info) {
   const auto& table = operation_table();
   const int64_t index = integer_argument(info, 1);
   if (index >= static_cast<int64_t>(table.size())) throw AddonError("ERR_ARGUMENT", "run: no such operation");
-  if (!info[2].IsTypedArray()) throw AddonError("ERR_ARGUMENT", "run: words is not a Float64Array");
-  const auto words = info[2].As<Napi::Float64Array>();
-  const int64_t length = integer_argument(info, 3);
-  if (words.TypedArrayType() != napi_float64_array || length > static_cast<int64_t>(words.ElementLength())) {
-    throw AddonError("ERR_ARGUMENT", "run: words is not a Float64Array of that length");
-  }
-  CommandReader in(device, words.Data(), static_cast<size_t>(length));
+  const WordsArgument words = words_argument(info, 2, 3);
+  CommandReader in(device, words.data, words.length);
   DeviceContext::Call call(device);
   device.check(table[static_cast<size_t>(index)].run(in, device.launch_context(&call)));
   return info.Env().Undefined();
@@ -299,6 +226,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   Napi::Array names = Napi::Array::New(env, table.size());
   for (size_t i = 0; i < table.size(); ++i) names.Set(static_cast<uint32_t>(i), table[i].name);
   exports.Set("operations", names);
+  add_peers(env, exports);
   return exports;
 }
 

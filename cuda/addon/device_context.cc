@@ -51,6 +51,7 @@ void DeviceContext::close(bool finish_pending) {
   for (auto& [name, graph] : graphs_) cudaGraphExecDestroy(graph->executable);
   graphs_.clear();
   for (auto& [name, event] : marks_) cudaEventDestroy(event);
+  peers_.clear();
   slots_.clear();
   pool_->trim();
   staging_.trim();
@@ -260,6 +261,23 @@ void DeviceContext::destroy_graph(double name) {
   cudaGraphExecDestroy(found->second->executable);
   found->second->pool->retire();
   graphs_.erase(found);
+}
+
+double DeviceContext::add_peer(std::unique_ptr<Peer> peer) {
+  const int64_t name = next_name_++;
+  peers_[name] = std::move(peer);
+  return static_cast<double>(name);
+}
+
+DeviceContext::Peer& DeviceContext::peer(double name) {
+  const auto found = peers_.find(static_cast<int64_t>(name));
+  if (found == peers_.end()) throw AddonError("ERR_DISPOSED", "peer: it has been disposed");
+  return *found->second;
+}
+
+void DeviceContext::remove_peer(double name) {
+  if (closed_) return;
+  peers_.erase(static_cast<int64_t>(name));
 }
 
 std::unique_ptr<Waiter::Job> DeviceContext::job_after_now(Napi::Function callback) {

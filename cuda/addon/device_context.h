@@ -14,6 +14,7 @@
 #include "addon/staging.h"
 #include "addon/waiter.h"
 #include "common/context.h"
+#include "peers/plan.h"
 
 namespace warptile::addon {
 
@@ -48,6 +49,15 @@ class DeviceContext final : public BufferTable {
   void abort_capture();
   void replay(double graph);
   void destroy_graph(double graph);
+
+  // A vendor's routine made ready: `workspace` and the plan go with the device at the latest.
+  struct Peer;
+  double add_peer(std::unique_ptr<Peer> peer);
+  Peer& peer(double name);
+  void remove_peer(double name);
+  // Keeps a buffer's memory from being reused as long as the result lives.
+  std::shared_ptr<MemoryPool::Block> hold(double id, const char* name) { return slot(id, name).block; }
+  void not_capturing(const char* what);
 
   void synchronize(Napi::Function callback);
   void synchronize_sync();
@@ -86,7 +96,6 @@ class DeviceContext final : public BufferTable {
   };
 
   Slot& slot(double id, const char* name);
-  void not_capturing(const char* what);
   std::unique_ptr<Waiter::Job> job_after_now(Napi::Function callback);
 
   Napi::Env env_;
@@ -107,6 +116,7 @@ class DeviceContext final : public BufferTable {
   std::unique_ptr<Graph> capturing_;
   std::unordered_map<int64_t, std::unique_ptr<Graph>> graphs_;
   std::unordered_map<int64_t, cudaEvent_t> marks_;
+  std::unordered_map<int64_t, std::unique_ptr<Peer>> peers_;
   int64_t next_name_ = 1;
   std::unique_ptr<Waiter> waiter_;
 };
@@ -119,6 +129,14 @@ class DeviceContext::Call final : public Workspace {
  private:
   DeviceContext& device_;
   std::vector<std::shared_ptr<MemoryPool::Block>> blocks_;
+};
+
+struct DeviceContext::Peer {
+  explicit Peer(DeviceContext& device) : workspace(device) {}
+  // Members go in reverse order: the plan before the memory that it works in.
+  std::vector<std::shared_ptr<MemoryPool::Block>> kept;
+  Call workspace;
+  std::unique_ptr<peers::Plan> plan;
 };
 
 }  // namespace warptile::addon

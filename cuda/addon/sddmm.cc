@@ -1,12 +1,11 @@
-#include "api/sddmm.h"
-
 #include "addon/operations.h"
+#include "addon/sparse_commands.h"
 #include "addon/sparse_pattern.h"
 
 namespace warptile::addon {
 
 // The order of lib/backends/cuda/sddmm.ts.
-Status sddmm(CommandReader& in, const LaunchContext& context) {
+SddmmParams read_sddmm(CommandReader& in) {
   SddmmParams p;
   p.dtype = in.float_dtype("dtype");
   p.pattern = read_pattern(in);
@@ -28,7 +27,9 @@ Status sddmm(CommandReader& in, const LaunchContext& context) {
       in.optional_input("factors", bytes, {strided_extent("factors", p.batch, p.factors_stride, 1, 0, set)});
   p.out = in.output("out", bytes, {strided_extent("out", p.batch, p.out_stride, 1, 0, set)});
   in.finish();
-  return warptile::sddmm(p, context);
+  return p;
 }
+
+Status sddmm(CommandReader& in, const LaunchContext& context) { return warptile::sddmm(read_sddmm(in), context); }
 
 }  // namespace warptile::addon

@@ -1,12 +1,11 @@
-#include "api/spmm.h"
-
 #include "addon/operations.h"
+#include "addon/sparse_commands.h"
 #include "addon/sparse_pattern.h"
 
 namespace warptile::addon {
 
 // The order of lib/backends/cuda/spmm.ts.
-Status spmm(CommandReader& in, const LaunchContext& context) {
+SpmmParams read_spmm(CommandReader& in) {
   SpmmParams p;
   p.dtype = in.float_dtype("dtype");
   p.pattern = read_pattern(in);
@@ -28,7 +27,9 @@ Status spmm(CommandReader& in, const LaunchContext& context) {
   p.b = in.input("b", bytes, {strided_extent("b", p.batch, p.b_stride, a.columns, p.ldb, p.n)});
   p.c = in.output("c", bytes, {strided_extent("c", p.batch, p.c_stride, a.rows, p.ldc, p.n)});
   in.finish();
-  return warptile::spmm(p, context);
+  return p;
 }
+
+Status spmm(CommandReader& in, const LaunchContext& context) { return warptile::spmm(read_spmm(in), context); }
 
 }  // namespace warptile::addon

@@ -42,6 +42,24 @@ export interface BackendGraph {
   dispose(): void;
 }
 
+/**
+ * Another implementation of one call (a vendor's routine, say cuSPARSE's), made ready outside of any timing. It reads and writes the
+ * memory of the call; keep that alive until `dispose`.
+ */
+export interface PreparedPeer {
+  /** 'cusparse CSR_ALG2' */
+  readonly name: string;
+  /** Enqueues it once, as an operation does; may be captured into a graph. */
+  run(): void;
+  dispose(): void;
+}
+
+/** A peer that does not take a call, and why. */
+export interface AbsentPeer {
+  readonly name: string;
+  readonly problem: string;
+}
+
 export interface MemoryStatistics {
   /** Bytes in live buffers. */
   readonly used: number;
@@ -97,5 +115,10 @@ export interface Backend {
   capture(enqueue: () => void): BackendGraph;
   /** Milliseconds of device time that `enqueue`'s work takes, by events on the device where it has them. */
   time(enqueue: () => void): Promise<number>;
+  /** Every peer of an operation on this device, for the benchmark to compare with; none on the CPU. */
+  preparePeers<K extends keyof Operations>(
+    operation: K,
+    call: Parameters<Operations[K]>[0],
+  ): readonly (PreparedPeer | AbsentPeer)[];
   close(): void;
 }

@@ -130,6 +130,10 @@ export class CpuBackend implements Backend {
     return performance.now() - start;
   }
 
+  preparePeers(): readonly [] {
+    return [];
+  }
+
   close(): void {
     this.#live.clear();
     this.#used = 0;

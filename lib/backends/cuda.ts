@@ -1,12 +1,14 @@
 import { types } from 'node:util';
 import { WarptileError, type WarptileErrorCode } from '../errors.js';
 import type {
+  AbsentPeer,
   Backend,
   BackendBuffer,
   BackendGraph,
   DeviceInfo,
   MemoryStatistics,
   Operations,
+  PreparedPeer,
 } from './backend.js';
 import { CommandWriter } from './cuda/command-writer.js';
 import { cudaOperations } from './cuda/operations.js';
@@ -55,6 +57,12 @@ interface Addon {
   mark(device: number): number;
   elapsed(device: number, start: number, end: number, callback: Callback): void;
   run(device: number, operation: number, words: Float64Array, length: number): void;
+  /** The rows of cuda/addon/peers.cc. */
+  readonly peers: readonly { readonly operation: string; readonly name: string }[];
+  peerLibraries(): readonly PeerLibrary[];
+  preparePeer(device: number, row: number, words: Float64Array, length: number): number;
+  runPeer(device: number, peer: number): void;
+  disposePeer(device: number, peer: number): void;
 }
 
 /** What the search for an addon and a GPU found: for `warptile doctor` and for error messages. */
@@ -65,6 +73,19 @@ export interface CudaProbe {
   readonly devices: readonly ProbedDevice[];
   /** One line for each thing that was tried and did not work. */
   readonly problems: readonly string[];
+}
+
+/** A vendor library for the benchmark: the file it was found in, or why there is none. */
+export interface PeerLibrary {
+  readonly name: string;
+  readonly file?: string;
+  readonly problem?: string;
+}
+
+/** Opens the vendor libraries; none without an addon. */
+export function probePeers(): readonly PeerLibrary[] {
+  const { addon } = loadAddon();
+  return addon === undefined ? [] : (addon as Addon).peerLibraries();
 }
 
 export function probeCuda(): CudaProbe {
@@ -214,6 +235,35 @@ export class CudaBackend implements Backend {
    */
   runRow(name: string, words: Float64Array): void {
     guard(() => this.#addon.run(this.#device, this.#addon.operations.indexOf(name), words, words.length));
+  }
+
+  preparePeers<K extends keyof Operations>(
+    operation: K,
+    call: Parameters<Operations[K]>[0],
+  ): readonly (PreparedPeer | AbsentPeer)[] {
+    const command = new CommandWriter();
+    const marshal = cudaOperations[operation] as (command: CommandWriter, call: unknown) => void;
+    marshal(command.begin(), call);
+    return this.#addon.peers.flatMap(({ name, operation: owner }, row) =>
+      owner === operation ? [this.#preparePeer(name, row, command)] : [],
+    );
+  }
+
+  #preparePeer(name: string, row: number, command: CommandWriter): PreparedPeer | AbsentPeer {
+    try {
+      const peer = this.#addon.preparePeer(this.#device, row, command.words, command.length);
+      return {
+        name,
+        run: () => guard(() => this.#addon.runPeer(this.#device, peer)),
+        dispose: () => {
+          if (!this.#closed) this.#addon.disposePeer(this.#device, peer);
+        },
+      };
+    } catch (error) {
+      const { code, message } = toWarptileError(error);
+      if (code === 'ERR_UNSUPPORTED') return { name, problem: message };
+      throw toWarptileError(error);
+    }
   }
 
   close(): void {

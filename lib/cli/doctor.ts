@@ -4,7 +4,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command } from 'commander';
 import { packageVersion } from '../../bench/report.js';
-import { type CudaProbe, probeCuda } from '../backends/cuda.js';
+import { type CudaProbe, probeCuda, probePeers } from '../backends/cuda.js';
 import { packageRoot } from '../backends/load-addon.cjs';
 import { openDevice } from '../device/open.js';
 
@@ -179,7 +179,14 @@ async function toolchain(): Promise<Finding[]> {
 }
 
 function peers(): Finding[] {
-  return [python()];
+  const libraries = probePeers().map(({ name, file, problem }): Finding => {
+    if (file !== undefined) return { state: 'ok', text: `${name}: ${file}` };
+    return {
+      state: 'note',
+      text: `${name}: ${problem}; its times are left out (WARPTILE_CUDA_PATH names its folder)`,
+    };
+  });
+  return [...libraries, python()];
 }
 
 function python(): Finding {

@@ -1,3 +1,4 @@
+import type { SddmmCall } from '../backends/calls/sddmm.js';
 import { fail } from '../errors.js';
 import type { BlockSparseMatrix } from '../formats/block-sparse-matrix.js';
 import type { CsrMatrix } from '../formats/csr-matrix.js';
@@ -60,9 +61,8 @@ export function sddmm(mask: SparseMatrix, a: Tensor, b: Tensor, options?: SddmmO
   const alpha = checkScalar(own(checked, 'alpha') ?? 1, 'alpha');
   const scaled = checkBoolean(own(checked, 'scaleByMask') ?? false, 'scaleByMask');
   if (scaled && matrix.dtype !== dtype) fail('ERR_DTYPE', 'mask', dtype, matrix.dtype);
-  const [batchA, batchB] = [batchOf(left), batchOf(right)];
   const maskBatch = scaled ? matrix.batch : undefined;
-  const batch = commonBatch(maskBatch, commonBatch(batchA, batchB, 'b'), 'a');
+  const batch = commonBatch(maskBatch, commonBatch(batchOf(left), batchOf(right), 'b'), 'a');
   const given = own(checked, 'out');
   let out: SparseMatrix;
   if (given === undefined) {
@@ -78,26 +78,39 @@ export function sddmm(mask: SparseMatrix, a: Tensor, b: Tensor, options?: SddmmO
     }
   }
   try {
-    device.backend.operations.sddmm({
-      dtype,
-      pattern,
-      depth,
-      batch: batch ?? 1,
-      a: left.view,
-      lda: depth,
-      aStride: batchA === undefined ? 0 : pattern.rows * depth,
-      b: right.view,
-      ldb: depth,
-      bStride: batchB === undefined ? 0 : pattern.columns * depth,
-      factors: scaled ? matrix.values.view : undefined,
-      factorsStride: maskBatch === undefined ? 0 : matrix.nnz,
-      out: out.values.view,
-      outStride: matrix.nnz,
-      alpha,
-    });
+    device.backend.operations.sddmm(sddmmCall(left, right, out, alpha, scaled ? matrix : undefined));
   } catch (error) {
     if (given === undefined) out.dispose();
     throw error;
   }
   return out;
+}
+
+/** @internal The call for operands that fit: what the benchmark hands to peers. */
+export function sddmmCall(
+  a: Tensor,
+  b: Tensor,
+  out: SparseMatrix,
+  alpha: number,
+  factors: SparseMatrix | undefined,
+): SddmmCall {
+  const { pattern } = out;
+  const depth = a.shape[a.shape.length - 1];
+  return {
+    dtype: out.dtype,
+    pattern,
+    depth,
+    batch: out.batch ?? 1,
+    a: a.view,
+    lda: depth,
+    aStride: a.shape.length === 3 ? pattern.rows * depth : 0,
+    b: b.view,
+    ldb: depth,
+    bStride: b.shape.length === 3 ? pattern.columns * depth : 0,
+    factors: factors?.values.view,
+    factorsStride: factors?.batch === undefined ? 0 : factors.nnz,
+    out: out.values.view,
+    outStride: out.nnz,
+    alpha,
+  };
 }

@@ -1,3 +1,4 @@
+import type { SpmmCall } from '../backends/calls/spmm.js';
 import { WarptileError } from '../errors.js';
 import { checkSparseMatrix, type SparseMatrix } from '../formats/sparse-matrix.js';
 import type { FloatDType } from '../tensor/dtype.js';
@@ -41,8 +42,7 @@ export function spmm<D extends FloatDType>(
   const beta = checkScalar(own(checked, 'beta') ?? 0, 'beta');
   const { rows } = pattern;
   const width = dense.shape[dense.shape.length - 1];
-  const batchB = batchOf(dense);
-  const batch = commonBatch(matrix.batch, batchB, 'b');
+  const batch = commonBatch(matrix.batch, batchOf(dense), 'b');
   const shape = batch === undefined ? [rows, width] : [batch, rows, width];
   const given = own(checked, 'out');
   let out: Tensor<D>;
@@ -56,25 +56,32 @@ export function spmm<D extends FloatDType>(
     checkNoOverlap(out, matrix.values, 'the values of a');
   }
   try {
-    device.backend.operations.spmm({
-      dtype,
-      pattern,
-      width,
-      batch: batch ?? 1,
-      values: matrix.values.view,
-      valuesStride: matrix.batch === undefined ? 0 : matrix.nnz,
-      b: dense.view,
-      ldb: width,
-      bStride: batchB === undefined ? 0 : pattern.columns * width,
-      c: out.view,
-      ldc: width,
-      cStride: rows * width,
-      alpha,
-      beta,
-    });
+    device.backend.operations.spmm(spmmCall(matrix, dense, out, alpha, beta));
   } catch (error) {
     if (given === undefined) out.dispose();
     throw error;
   }
   return out;
+}
+
+/** @internal The call for operands that fit: what the benchmark hands to peers. */
+export function spmmCall(a: SparseMatrix, b: Tensor, out: Tensor, alpha: number, beta: number): SpmmCall {
+  const { pattern } = a;
+  const width = b.shape[b.shape.length - 1];
+  return {
+    dtype: a.dtype,
+    pattern,
+    width,
+    batch: out.shape.length === 3 ? out.shape[0] : 1,
+    values: a.values.view,
+    valuesStride: a.batch === undefined ? 0 : a.nnz,
+    b: b.view,
+    ldb: width,
+    bStride: b.shape.length === 3 ? pattern.columns * width : 0,
+    c: out.view,
+    ldc: width,
+    cStride: pattern.rows * width,
+    alpha,
+    beta,
+  };
 }
