@@ -1,6 +1,7 @@
 // What an operation brings to the benchmark: a list of problems and, for each, its operands, its compulsory work, a
 // reference for sampled rows, and peers. Everything else (timing, checks, tables, JSON) is shared.
 
+import type { AbsentPeer, PreparedPeer } from '../lib/backends/backend.js';
 import type { Device } from '../lib/device/device.js';
 import type { FloatDType } from '../lib/tensor/dtype.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
@@ -52,24 +53,9 @@ export interface BoundProblem {
   reference(rows: readonly number[]): { values: Float64Array; bound: Float64Array };
   /** What the operation chose to run. */
   readonly variant?: string;
-  /** Writes into `output`, as `run` does: a peer's result is checked like our own. */
+  /** Peers named 'library variant': of one library the fastest counts. They write into `output`, and are checked as `run` is. */
   peers?(): readonly (PreparedPeer | AbsentPeer)[];
   dispose(): void;
-}
-
-/** Another implementation of the same problem, ready to run: same operands, output, dtype and accumulator. */
-export interface PreparedPeer {
-  /** The library, then what of it: 'cusparse CSR_ALG2'. Of several of one library the fastest counts. */
-  readonly name: string;
-  /** Enqueues it once. */
-  run(): void;
-  dispose(): void;
-}
-
-/** A peer that does not take the problem, and why. */
-export interface AbsentPeer {
-  readonly name: string;
-  readonly problem: string;
 }
 
 /** A list of problems of one operation. */

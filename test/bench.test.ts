@@ -96,6 +96,7 @@ test('of a library the fastest right peer counts; wrong and absent ones are name
     peer('lib BROKEN', () => {
       throw new Error('no such algorithm');
     }),
+    { name: 'lib OTHER', problem: 'takes blocks' },
     { name: 'other', problem: 'not found' },
   ];
   const measured = await measurePeers(

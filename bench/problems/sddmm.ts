@@ -1,6 +1,6 @@
 import { sddmmReference } from '../../lib/backends/reference/sddmm.js';
 import type { Device } from '../../lib/device/device.js';
-import { sddmm } from '../../lib/ops/sddmm.js';
+import { sddmm, sddmmCall } from '../../lib/ops/sddmm.js';
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
 import { errorBounds } from '../../test/harness/bound.js';
 import { Operand } from '../operands.js';
@@ -74,6 +74,7 @@ function bind(device: Device, mask: SparseOperand, n: number, dtype: FloatDType)
       const magnitudes = storedRows(result.magnitudes, pattern.rowPointers, rows);
       return { values, bound: errorBounds(dtype, values, () => n, magnitudes) };
     },
+    peers: () => device.backend.preparePeers('sddmm', sddmmCall(left, right, out, 1, undefined)),
     dispose() {
       for (const item of [matrix, left, right, out, output]) item.dispose();
     },

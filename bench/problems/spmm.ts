@@ -1,6 +1,6 @@
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
 import type { Device } from '../../lib/device/device.js';
-import { spmm } from '../../lib/ops/spmm.js';
+import { spmm, spmmCall } from '../../lib/ops/spmm.js';
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
 import { errorBounds } from '../../test/harness/bound.js';
 import { uniform } from '../generators.js';
@@ -82,6 +82,7 @@ function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): B
       const terms = (index: number): number => result.terms[Math.floor(index / n)];
       return { values: result.values, bound: errorBounds(dtype, result.values, terms, result.magnitudes) };
     },
+    peers: () => device.backend.preparePeers('spmm', spmmCall(matrix, dense, output, 1, 0)),
     dispose() {
       for (const item of [matrix, dense, output]) item.dispose();
     },
