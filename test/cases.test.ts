@@ -1,6 +1,6 @@
 import { type Device, openDevice } from '../lib/index.js';
 import { allCases } from './cases/index.js';
-import { runCase } from './harness/run-case.js';
+import { failureLines, runCases, selectCases } from './harness/suite.js';
 
 describe('cases on the CPU device', () => {
   let device: Device;
@@ -10,14 +10,12 @@ describe('cases on the CPU device', () => {
   afterAll(() => device.dispose());
 
   const operations = [...new Set(allCases.map((item) => item.operation))];
-  test.each(operations)('%s', async (operation) => {
-    const failures: string[] = [];
-    for (const item of allCases.filter((candidate) => candidate.operation === operation)) {
-      for (const fill of item.fills ?? (['exact', 'random'] as const)) {
-        const report = await runCase(device, item, fill);
-        failures.push(...report.failures.map((failure) => `${item.name} (${fill}): ${failure}`));
-      }
-    }
-    expect(failures).toEqual([]);
-  });
+  test.each(operations)(
+    '%s',
+    async (operation) => {
+      const { failed } = await runCases(device, selectCases(allCases, { operations: [operation] }));
+      expect(failureLines(failed, 40)).toEqual([]);
+    },
+    120_000,
+  );
 });

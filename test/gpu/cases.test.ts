@@ -1,16 +1,27 @@
+import { writeFileSync } from 'node:fs';
 import { type Device, openDevice } from '../../lib/index.js';
 import { allCases } from '../cases/index.js';
-import { runCase } from '../harness/run-case.js';
-import { OperationSummary, selectCases, summaryTable, writeReport } from './suite.js';
+import type { CaseReport } from '../harness/run-case.js';
+import { failureLines, runCases, selectCases, type Tally, tallyTable, toJson } from '../harness/suite.js';
 
 // Enough over the families, dtypes, odd sizes and tile edges to mean something: fewer is a suite that lost its cases.
 const leastCases = 1500;
-// Failures printed for one operation; WARPTILE_REPORT=FILE holds all of them.
-const mostPrinted = 40;
+
+// WARPTILE_OPERATION: names, separated by commas. WARPTILE_FILTER: a part of the case's name. WARPTILE_REDUCED=1: the
+// small cases, for compute-sanitizer. WARPTILE_REPORT: a file for the results and every failure, as JSON.
+const {
+  WARPTILE_OPERATION: operationNames,
+  WARPTILE_FILTER: filter,
+  WARPTILE_REDUCED,
+  WARPTILE_REPORT: reportFile,
+} = process.env;
+const reduced = WARPTILE_REDUCED === '1';
 
 describe('cases on the GPU', () => {
-  const { selected, complete } = selectCases(allCases);
-  const summaries: OperationSummary[] = [];
+  const selected = selectCases(allCases, { operations: operationNames?.split(','), filter, reduced });
+  const complete = !operationNames && !filter && !reduced;
+  const tallies: Tally[] = [];
+  const allFailed: CaseReport[] = [];
   let device: Device;
 
   beforeAll(async () => {
@@ -20,37 +31,18 @@ describe('cases on the GPU', () => {
   afterAll(() => {
     if (device === undefined) return;
     const { name, driverVersion } = device.info;
-    process.stderr.write(`${name}, driver ${driverVersion}\n${summaryTable(summaries)}\n`);
-    const file = process.env.WARPTILE_REPORT;
-    if (file) writeReport(file, name, summaries);
+    process.stderr.write(`${name}, CUDA driver ${driverVersion}\n${tallyTable(tallies)}\n`);
+    if (reportFile) writeFileSync(reportFile, toJson({ device: device.info, tallies, failed: allFailed }));
     device.dispose();
   });
 
   const operations = [...new Set(selected.map((item) => item.operation))];
   for (const operation of operations) {
-    test(`${operation}`, async () => {
-      const summary = new OperationSummary(operation);
-      summaries.push(summary);
-      const start = performance.now();
-      for (const item of selected.filter((candidate) => candidate.operation === operation)) {
-        ++summary.cases;
-        for (const fill of item.fills ?? (['exact', 'random'] as const)) {
-          try {
-            summary.add(await runCase(device, item, fill));
-          } catch (error) {
-            const failures = [error instanceof Error ? (error.stack ?? error.message) : String(error)];
-            summary.add({ operation, name: item.name, fill, failures, comparisons: [] });
-            if ((error as { code?: string }).code === 'ERR_DEVICE_LOST') throw error;
-          }
-        }
-      }
-      summary.milliseconds = performance.now() - start;
-      const lines = summary.failures.map(
-        ({ name, fill, failures }) => `${name} (${fill}): ${failures.join('; ')}`,
-      );
-      if (lines.length > mostPrinted)
-        lines.splice(mostPrinted, lines.length, `... ${summary.failures.length} in all`);
-      expect(lines).toEqual([]);
+    test(operation, async () => {
+      const result = await runCases(device, selectCases(selected, { operations: [operation] }));
+      tallies.push(...result.tallies);
+      allFailed.push(...result.failed);
+      expect(failureLines(result.failed, 40)).toEqual([]);
     });
   }
 
