@@ -76,7 +76,8 @@ export async function measureHost(device: Device, run: () => void, batches: numb
   return summarise(samples);
 }
 
-function summarise(samples: number[]): Timing {
+/** The median and the spread of times in microseconds. */
+export function summarise(samples: readonly number[]): Timing {
   const sorted = [...samples].sort((a, b) => a - b);
   const at = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))];
   const us = at(0.5);
