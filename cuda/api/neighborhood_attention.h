@@ -3,23 +3,12 @@
 
 #include <cstdint>
 
+#include "api/neighborhood_axis.h"
 #include "common/context.h"
 #include "common/dtype.h"
 #include "common/status.h"
 
 namespace warptile {
-
-// Problems of fewer axes have leading axes of one token (length, kernel, stride and dilation 1).
-constexpr int kNeighborhoodAxes = 3;
-
-// Along one axis. Requires 1 <= stride <= kernel and kernel * dilation <= length, unless length is 0.
-struct NeighborhoodAxis {
-  int length = 1;  // tokens
-  int kernel = 1;
-  int stride = 1;
-  int dilation = 1;
-  bool causal = false;
-};
 
 struct NeighborhoodAttentionParams {
   const void* q;                  // [batch, ...tokens, heads, head_dim]

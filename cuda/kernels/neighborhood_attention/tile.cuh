@@ -3,7 +3,7 @@
 
 #include "common/numeric.cuh"
 #include "kernels/neighborhood_attention/config.h"
-#include "kernels/neighborhood_attention/window.cuh"
+#include "kernels/neighborhood_attention/window.h"
 
 namespace warptile::neighborhood {
 
