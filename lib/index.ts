@@ -46,6 +46,7 @@ export {
 export { type KroneckerMatmulOptions, kroneckerMatmul } from './ops/kronecker.js';
 export { type NeighborhoodAttentionOptions, neighborhoodAttention } from './ops/neighborhood-attention.js';
 export { type SddmmOptions, sddmm } from './ops/sddmm.js';
+export { type SparseAttentionOptions, sparseAttention } from './ops/sparse-attention.js';
 export { type SparseSoftmaxOptions, sparseSoftmax } from './ops/sparse-softmax.js';
 export { type SpmmOptions, spmm } from './ops/spmm.js';
 export { type W4A16MatmulOptions, w4a16Matmul } from './ops/w4a16.js';

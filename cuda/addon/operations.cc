@@ -13,6 +13,7 @@ const std::vector<OperationRow>& operation_table() {
       {"kroneckerMatmul", kronecker_matmul},
       {"neighborhoodAttention", neighborhood_attention},
       {"sddmm", sddmm},
+      {"sparseAttention", sparse_attention},
       {"sparseSoftmax", sparse_softmax},
       {"spmm", spmm},
       {"w4a16Matmul", w4a16_matmul},

@@ -21,6 +21,7 @@ Status diagnostic_trap(CommandReader& in, const LaunchContext& context);
 Status kronecker_matmul(CommandReader& in, const LaunchContext& context);
 Status neighborhood_attention(CommandReader& in, const LaunchContext& context);
 Status sddmm(CommandReader& in, const LaunchContext& context);
+Status sparse_attention(CommandReader& in, const LaunchContext& context);
 Status sparse_softmax(CommandReader& in, const LaunchContext& context);
 Status spmm(CommandReader& in, const LaunchContext& context);
 Status w4a16_matmul(CommandReader& in, const LaunchContext& context);

@@ -3,6 +3,7 @@ import type { AttentionCall } from './calls/attention.js';
 import type { KroneckerCall } from './calls/kronecker.js';
 import type { NeighborhoodAttentionCall } from './calls/neighborhood-attention.js';
 import type { SddmmCall } from './calls/sddmm.js';
+import type { SparseAttentionCall } from './calls/sparse-attention.js';
 import type { SparseSoftmaxCall } from './calls/sparse-softmax.js';
 import type { SpmmCall } from './calls/spmm.js';
 import type { W4A16MatmulCall } from './calls/w4a16.js';
@@ -31,6 +32,7 @@ export interface Operations {
   kroneckerMatmul(call: KroneckerCall): void;
   neighborhoodAttention(call: NeighborhoodAttentionCall): void;
   sddmm(call: SddmmCall): void;
+  sparseAttention(call: SparseAttentionCall): void;
   sparseSoftmax(call: SparseSoftmaxCall): void;
   spmm(call: SpmmCall): void;
   w4a16Matmul(call: W4A16MatmulCall): void;

@@ -2,16 +2,15 @@
 
 import type { FloatDType } from '../../lib/index.js';
 import { floatDTypes } from '../../lib/tensor/dtype.js';
-
-/** An element by its token (counted over all sequences), head and channel. */
-export type ElementAt = (token: number, head: number, channel: number) => number;
-
-export interface Special {
-  readonly name: string;
-  readonly q: ElementAt;
-  readonly k: ElementAt;
-  readonly v: ElementAt;
-}
+import {
+  type ElementAt,
+  firstChannel,
+  type SpecialInputs,
+  smallIntegers,
+  special,
+  where,
+  zero,
+} from '../harness/attention-inputs.js';
 
 /** One problem of dense attention, without its data. */
 export interface AttentionCaseProblem {
@@ -32,7 +31,7 @@ export interface AttentionCaseProblem {
   lengthsQ?: readonly number[];
   lengthsK?: readonly number[];
   /** Inputs by position instead of drawn ones; the case then has the exact fill alone. */
-  special?: Special;
+  special?: SpecialInputs;
   reduced?: boolean;
 }
 
@@ -263,25 +262,7 @@ function emptySizes(): Problem[] {
   ]);
 }
 
-const zero: ElementAt = () => 0;
-const firstChannel: ElementAt = (_token, _head, channel) => (channel === 0 ? 1 : 0);
-const smallIntegers: ElementAt = (token, head, channel) => ((7 * token + 3 * channel + head) % 9) - 4;
 const { NaN: nan, POSITIVE_INFINITY: infinity, NEGATIVE_INFINITY: negativeInfinity } = Number;
-
-/** Equal weights and values of small integers, but for what is given. */
-function special(name: string, given: Partial<Special>): { special: Special } {
-  return { special: { name, q: zero, k: zero, v: smallIntegers, ...given } };
-}
-
-/** `value` where the condition holds, `otherwise` elsewhere. */
-function where(
-  condition: (token: number, head: number, channel: number) => boolean,
-  value: number,
-  otherwise: ElementAt,
-): ElementAt {
-  return (token, head, channel) =>
-    condition(token, head, channel) ? value : otherwise(token, head, channel);
-}
 
 /** NaN and Infinity: where they must show, and where they must not. */
 function specialValues(): Problem[] {

@@ -2,21 +2,10 @@ import { unboundedWindow } from '../../lib/backends/calls/attention.js';
 import { attentionRows, equalLengths, headMajor } from '../../lib/backends/reference/attention.js';
 import { type AttentionOptions, attention, type FloatDType, type Tensor } from '../../lib/index.js';
 import { expectedAttention, expectedLogSumExp } from '../harness/attention-bound.js';
-import {
-  drawAttention,
-  type HostTensor,
-  hasExactFill,
-  hostTensor,
-  uploadHost,
-} from '../harness/attention-inputs.js';
+import { drawAttention, drawSpecial, hasExactFill, uploadHost } from '../harness/attention-inputs.js';
 import type { Fill, OperationCase, PreparedCase } from '../harness/case.js';
 import type { Random } from '../harness/random.js';
-import {
-  attentionProblems,
-  type ElementAt,
-  type AttentionCaseProblem as Problem,
-  type Special,
-} from './attention-problems.js';
+import { attentionProblems, type AttentionCaseProblem as Problem } from './attention-problems.js';
 
 function describeProblem(p: Problem): string {
   const parts = p.lengthsQ
@@ -52,26 +41,12 @@ function shapesOf(p: Problem): readonly [number[], number[]] {
   ];
 }
 
-function drawSpecial(p: Problem, special: Special): readonly [HostTensor, HostTensor, HostTensor] {
-  const [shapeQ, shapeKv] = shapesOf(p);
-  const draw = (shape: readonly number[], heads: number, at: ElementAt): HostTensor =>
-    hostTensor(p.dtype, shape, (index) => {
-      const row = Math.floor(index / p.headDim);
-      return at(Math.floor(row / heads), row % heads, index % p.headDim);
-    });
-  return [
-    draw(shapeQ, p.heads, special.q),
-    draw(shapeKv, p.kvHeads, special.k),
-    draw(shapeKv, p.kvHeads, special.v),
-  ];
-}
-
 function prepare(p: Problem, fill: Fill, random: Random): PreparedCase {
   const scale = p.scale ?? 1 / Math.sqrt(p.headDim);
   const softcap = p.softcap ?? 0;
   const shapes = shapesOf(p);
   const [q, k, v] = p.special
-    ? drawSpecial(p, p.special)
+    ? drawSpecial(p.dtype, p.special, shapes)
     : drawAttention(fill, random, { ...p, scale, softcap }, shapes);
   const packed = p.lengthsQ !== undefined;
   const cumulativeQ = p.lengthsQ ? cumulative(p.lengthsQ) : undefined;

@@ -3,6 +3,7 @@ import { attentionCases } from './attention.js';
 import { kroneckerCases } from './kronecker.js';
 import { neighborhoodAttentionCases } from './neighborhood-attention.js';
 import { sddmmCases } from './sddmm.js';
+import { sparseAttentionCases } from './sparse-attention.js';
 import { sparseSoftmaxCases } from './sparse-softmax.js';
 import { spmmCases } from './spmm.js';
 import { w4a16Cases } from './w4a16.js';
@@ -13,6 +14,7 @@ export const allCases: readonly OperationCase[] = [
   kroneckerCases,
   neighborhoodAttentionCases,
   sddmmCases,
+  sparseAttentionCases,
   sparseSoftmaxCases,
   spmmCases,
   w4a16Cases,

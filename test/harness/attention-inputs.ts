@@ -80,3 +80,48 @@ function exactUnit(scale: number, softcap: number): number {
   const step = softcap === 0 ? 256 : 20 * softcap;
   return 2 ** Math.ceil(Math.log2(step / Math.abs(scale)) / 2);
 }
+
+/** An element by its token (counted over all sequences), head and channel. */
+export type ElementAt = (token: number, head: number, channel: number) => number;
+
+export interface SpecialInputs {
+  readonly name: string;
+  readonly q: ElementAt;
+  readonly k: ElementAt;
+  readonly v: ElementAt;
+}
+
+export const zero: ElementAt = () => 0;
+export const firstChannel: ElementAt = (_token, _head, channel) => (channel === 0 ? 1 : 0);
+export const smallIntegers: ElementAt = (token, head, channel) => ((7 * token + 3 * channel + head) % 9) - 4;
+
+/** Equal weights and values of small integers, but for what is given. */
+export function special(name: string, given: Partial<SpecialInputs>): { special: SpecialInputs } {
+  return { special: { name, q: zero, k: zero, v: smallIntegers, ...given } };
+}
+
+/** `value` where the condition holds, `otherwise` elsewhere. */
+export function where(
+  condition: (token: number, head: number, channel: number) => boolean,
+  value: number,
+  otherwise: ElementAt,
+): ElementAt {
+  return (token, head, channel) =>
+    condition(token, head, channel) ? value : otherwise(token, head, channel);
+}
+
+/** q, k and v of the given shapes, element by element. */
+export function drawSpecial(
+  dtype: FloatDType,
+  inputs: SpecialInputs,
+  [shapeQ, shapeKv]: readonly [q: readonly number[], kv: readonly number[]],
+): readonly [q: HostTensor, k: HostTensor, v: HostTensor] {
+  const draw = (shape: readonly number[], at: ElementAt): HostTensor => {
+    const [heads, headDim] = shape.slice(-2);
+    return hostTensor(dtype, shape, (index) => {
+      const row = floor(index / headDim);
+      return at(floor(row / heads), row % heads, index % headDim);
+    });
+  };
+  return [draw(shapeQ, inputs.q), draw(shapeKv, inputs.k), draw(shapeKv, inputs.v)];
+}

@@ -35,6 +35,11 @@ struct Tile {
   static_assert(kSharedBytes <= 99 * 1024);
 };
 
+// Warps of a block where each takes one query (row.cuh).
+constexpr int kRowWarps = 4;
+// Rows of blocks up to this high are left to them: a tile would be mostly idle.
+constexpr int kMaxWarpBlockRows = 4;
+
 // Rows of a tile: many queries share the keys in shared memory; few (decoding, small blocks) would leave most rows idle.
 constexpr int kFewRows = 16;
 template <int kPaddedDim>

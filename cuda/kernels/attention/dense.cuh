@@ -14,17 +14,18 @@ Status dense_attention(const AttentionParams& p, const LaunchContext& context) {
     DenseKeys::Args keys{};
     keys.cumulative_q = p.cumulative_q;
     keys.cumulative_k = p.cumulative_k;
-    keys.heads = p.heads;
+    keys.heads = static_cast<uint32_t>(p.heads);
     keys.seq_q = p.seq_q;
     keys.seq_k = p.seq_k;
     keys.total_q = p.total_q;
     keys.total_k = p.total_k;
-    keys.tiles = ceil_div(p.seq_q, Config::kRows);
+    const int64_t tiles = ceil_div(p.seq_q, Config::kRows);
+    keys.tiles = static_cast<uint32_t>(tiles);
     keys.left = p.left;
     keys.right = p.right;
     keys.top_left = p.top_left;
     // The x dimension alone: batch * heads would pass the limit of y and z.
-    const auto blocks = checked_product({p.batch, p.heads, keys.tiles});
+    const auto blocks = checked_product({p.batch, p.heads, tiles});
     if (!blocks) return Status::limit("attention: more blocks than 64 bits count");
     LaunchShape shape;
     shape.grid_x = *blocks;

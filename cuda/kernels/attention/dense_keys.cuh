@@ -9,21 +9,22 @@ struct DenseKeys {
   struct Args {
     const int32_t* cumulative_q;  // [batch + 1] or null
     const int32_t* cumulative_k;  // [batch + 1] or null
-    int64_t heads;
     int64_t seq_q;
     int64_t seq_k;
     int64_t total_q;
     int64_t total_k;
-    int64_t tiles;  // of the longest sequence
+    uint32_t heads;
+    uint32_t tiles;  // of the longest sequence
     int64_t left;
     int64_t right;
     bool top_left;
   };
 
-  // Block = (batch entry * heads + head) * tiles + tile.
-  __device__ DenseKeys(const Args& args, int64_t block, int tile_rows) : args_(args) {
+  // Block = (batch entry * heads + head) * tiles + tile. The factors of a grid below 2^31 fit in 32 bits, whose division is
+  // one of a few instructions.
+  __device__ DenseKeys(const Args& args, uint32_t block, int tile_rows) : args_(args) {
     const int64_t sequence = block / args.tiles / args.heads;
-    const int64_t row = block % args.tiles * tile_rows;
+    const int64_t row = int64_t{block % args.tiles} * tile_rows;
     head_ = block / args.tiles % args.heads;
     int64_t q_begin = sequence * args.seq_q;
     int64_t q_length = args.seq_q;

@@ -27,6 +27,7 @@ struct TileArgs {
   float* log_sum_exp;  // null, or see Keys::log_sum_exp_offset
   int64_t heads;
   int64_t kv_heads;
+  uint32_t heads_per_kv;
   int head_dim;
   bool vectorised;    // rows of 4 elements are aligned for one load
   float inner_scale;  // of q.k; then, with a cap, tanh and outer_scale: scores in units of log2
@@ -35,6 +36,32 @@ struct TileArgs {
 
 // A weight that stands for "hidden": weights are never negative, and a visible one may well be 0 (0 * NaN must stay NaN).
 constexpr float kHiddenWeight = -1.0f;
+
+// Four elements of a row of head_dim elements as float32, zeros past its end. `column` is a multiple of 4.
+template <typename T>
+__device__ __forceinline__ float4 load_four(const T* row, int column, const TileArgs<T>& args) {
+  float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  if (column >= args.head_dim) return value;
+  const T* source = row + column;
+  if (args.vectorised) {
+    const Pack<T, 4> pack = load_pack<T, 4>(source);
+    return make_float4(to_float(pack.items[0]), to_float(pack.items[1]), to_float(pack.items[2]),
+                       to_float(pack.items[3]));
+  }
+  const int rest = args.head_dim - column;
+  value.x = to_float(source[0]);
+  if (rest > 1) value.y = to_float(source[1]);
+  if (rest > 2) value.z = to_float(source[2]);
+  if (rest > 3) value.w = to_float(source[3]);
+  return value;
+}
+
+// A score in units of log2 from q.k.
+template <typename T>
+__device__ __forceinline__ float score_of(float dot, const TileArgs<T>& args) {
+  const float score = dot * args.inner_scale;
+  return args.outer_scale == 0.0f ? score : args.outer_scale * tanhf(score);
+}
 
 // `count` rows of head_dim elements, as float32, into target[kCount][kStride]; zeros around them. row(i) is the address of row i.
 template <typename Config, int kCount, typename T, typename Row>
@@ -45,20 +72,7 @@ __device__ __forceinline__ void load_rows(float* target, int count, const TileAr
     const int i = index / kVectors;
     const int column = index % kVectors * 4;
     float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (i < count && column < args.head_dim) {
-      const T* source = row(i) + column;
-      if (args.vectorised) {
-        const Pack<T, 4> pack = load_pack<T, 4>(source);
-        value = make_float4(to_float(pack.items[0]), to_float(pack.items[1]), to_float(pack.items[2]),
-                            to_float(pack.items[3]));
-      } else {
-        const int rest = args.head_dim - column;
-        value.x = to_float(source[0]);
-        if (rest > 1) value.y = to_float(source[1]);
-        if (rest > 2) value.z = to_float(source[2]);
-        if (rest > 3) value.w = to_float(source[3]);
-      }
-    }
+    if (i < count) value = load_four(row(i), column, args);
     *reinterpret_cast<float4*>(target + i * Config::kStride + column) = value;
   }
 }
@@ -182,7 +196,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int lane = threadIdx.x % kLanes;
   const int group = threadIdx.x / kLanes;
   const int64_t head = keys.head();
-  const int64_t kv_head = head / (args.heads / args.kv_heads);
+  const int64_t kv_head = static_cast<uint32_t>(head) / args.heads_per_kv;
   const T* q_first = args.q + (keys.query_token() * args.heads + head) * args.head_dim;
   const int64_t q_stride = args.heads * args.head_dim;
   const T* k_head = args.k + kv_head * args.head_dim;
@@ -229,8 +243,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 #pragma unroll
       for (int n = 0; n < kKeysPerThread; ++n) {
         const int key = lane + n * kLanes;
-        float score = scores[r][n] * args.inner_scale;
-        if (args.outer_scale != 0.0f) score = args.outer_scale * tanhf(score);
+        const float score = score_of(scores[r][n], args);
         scores[r][n] = score;
         if (key >= low && key <= high) tile_maximum = fmaxf(tile_maximum, score);
       }

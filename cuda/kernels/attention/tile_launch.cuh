@@ -25,6 +25,7 @@ TileArgs<T> tile_args(const P& p) {
   args.log_sum_exp = p.log_sum_exp;
   args.heads = p.heads;
   args.kv_heads = p.kv_heads;
+  args.heads_per_kv = static_cast<uint32_t>(p.heads / p.kv_heads);
   args.head_dim = static_cast<int>(p.head_dim);
   args.vectorised = p.head_dim % 4 == 0 && is_aligned(p.q, kVectorBytes) && is_aligned(p.k, kVectorBytes) &&
                     is_aligned(p.v, kVectorBytes) && is_aligned(p.out, kVectorBytes);
@@ -33,18 +34,23 @@ TileArgs<T> tile_args(const P& p) {
   return args;
 }
 
-// Calls body(Tile<...>{}) with the narrowest tile that holds head_dim, with few rows where at most kFewRows queries share keys.
+// Calls body with the narrowest padded head dimension that holds head_dim, as an integral_constant.
+template <typename Body>
+Status with_padded_dim(int64_t head_dim, Body&& body) {
+  if (head_dim <= 32) return body(std::integral_constant<int, 32>{});
+  if (head_dim <= 64) return body(std::integral_constant<int, 64>{});
+  if (head_dim <= 128) return body(std::integral_constant<int, 128>{});
+  return body(std::integral_constant<int, 256>{});
+}
+
+// Calls body(Tile<...>{}), with few rows where at most kFewRows queries share keys.
 template <typename Body>
 Status with_tile(int64_t head_dim, int64_t queries, Body&& body) {
-  const auto with_rows = [&](auto padded) {
+  return with_padded_dim(head_dim, [&](auto padded) {
     constexpr int kPaddedDim = decltype(padded)::value;
     if (queries <= kFewRows) return body(Tile<kPaddedDim, kFewRows>{});
     return body(Tile<kPaddedDim, kManyRows<kPaddedDim>>{});
-  };
-  if (head_dim <= 32) return with_rows(std::integral_constant<int, 32>{});
-  if (head_dim <= 64) return with_rows(std::integral_constant<int, 64>{});
-  if (head_dim <= 128) return with_rows(std::integral_constant<int, 128>{});
-  return with_rows(std::integral_constant<int, 256>{});
+  });
 }
 
 }  // namespace warptile::attention_kernels

@@ -4,6 +4,7 @@ import type { CommandWriter } from './command-writer.js';
 import { marshalKronecker } from './kronecker.js';
 import { marshalNeighborhoodAttention } from './neighborhood-attention.js';
 import { marshalSddmm } from './sddmm.js';
+import { marshalSparseAttention } from './sparse-attention.js';
 import { marshalSparseSoftmax } from './sparse-softmax.js';
 import { marshalSpmm } from './spmm.js';
 import { marshalW4A16Matmul } from './w4a16.js';
@@ -19,6 +20,7 @@ export const cudaOperations: CudaOperations = {
   kroneckerMatmul: marshalKronecker,
   neighborhoodAttention: marshalNeighborhoodAttention,
   sddmm: marshalSddmm,
+  sparseAttention: marshalSparseAttention,
   sparseSoftmax: marshalSparseSoftmax,
   spmm: marshalSpmm,
   w4a16Matmul: marshalW4A16Matmul,

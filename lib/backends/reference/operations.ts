@@ -3,6 +3,7 @@ import { runAttention } from './attention.js';
 import { runKronecker } from './kronecker.js';
 import { runNeighborhoodAttention } from './neighborhood-attention.js';
 import { runSddmm } from './sddmm.js';
+import { runSparseAttention } from './sparse-attention.js';
 import { runSparseSoftmax } from './sparse-softmax.js';
 import { runSpmm } from './spmm.js';
 import { runW4A16Matmul } from './w4a16.js';
@@ -13,6 +14,7 @@ export const referenceOperations: Operations = {
   kroneckerMatmul: runKronecker,
   neighborhoodAttention: runNeighborhoodAttention,
   sddmm: runSddmm,
+  sparseAttention: runSparseAttention,
   sparseSoftmax: runSparseSoftmax,
   spmm: runSpmm,
   w4a16Matmul: runW4A16Matmul,
