@@ -99,7 +99,7 @@ export function rowsTable(rows: readonly Row[]): string {
   head.push('ratio', 'roof', 'error/bound', 'check');
   const lines = rows.map((row) => [
     row.op,
-    row.problem,
+    shortened(row.problem),
     row.dtype,
     row.device,
     microseconds(row.us),
@@ -110,6 +110,11 @@ export function rowsTable(rows: readonly Row[]): string {
     row.pass ? (row.note ?? 'pass') : 'FAIL',
   ]);
   return plainTable(head, lines, 4);
+}
+
+/** Both ends of a long name: files differ at the start, problems at the end. */
+function shortened(text: string): string {
+  return text.length <= 72 ? text : `${text.slice(0, 38)}...${text.slice(-31)}`;
 }
 
 function microseconds(us: number): string {
