@@ -103,6 +103,7 @@ describe('warptile', () => {
       'w4a16Matmul',
       'attention',
       'neighborhoodAttention',
+      'sparseAttention',
       'overhead',
     ])
       expect(operations).toContain(name);

@@ -3,6 +3,7 @@ import { attentionFamily } from './attention.js';
 import { kroneckerFamily } from './kronecker.js';
 import { neighborhoodFamily } from './neighborhood-attention.js';
 import { sddmmFamily } from './sddmm.js';
+import { sparseAttentionFamily } from './sparse-attention.js';
 import { sparseSoftmaxFamily } from './sparse-softmax.js';
 import { spmmFamily } from './spmm.js';
 import { w4a16Family } from './w4a16.js';
@@ -16,4 +17,5 @@ export const families: readonly Family[] = [
   w4a16Family,
   attentionFamily,
   neighborhoodFamily,
+  sparseAttentionFamily,
 ];
