@@ -1,11 +1,6 @@
 // IEEE binary16 and bfloat16, rounded to nearest even directly from float64: going through float32
 // would round twice and miss the correctly rounded result that kernels are compared with.
 
-// Taken out of the global object once: in a test's sandbox each look-up of a global costs far more than the arithmetic.
-const { abs, floor, max, min } = Math;
-const isNotANumber = Number.isNaN;
-const infinite = Number.POSITIVE_INFINITY;
-
 const f64 = new Float64Array(1);
 const u32 = new Uint32Array(f64.buffer);
 const f32 = new Float32Array(1);
@@ -26,22 +21,22 @@ function encode(value: number, format: HalfFormat): number {
   f64[0] = value;
   const sign = (u32[1] >>> 16) & 0x8000;
   const infinity = (2 * maxExponent + 1) << mantissaBits;
-  if (isNotANumber(value)) return infinity | (1 << (mantissaBits - 1));
-  const magnitude = abs(value);
+  if (Number.isNaN(value)) return infinity | (1 << (mantissaBits - 1));
+  const magnitude = Math.abs(value);
   if (magnitude === 0) return sign;
-  if (magnitude === infinite) return sign | infinity;
+  if (magnitude === Number.POSITIVE_INFINITY) return sign | infinity;
   // Subnormal doubles have exponent field 0 and lie far below both formats' smallest value.
-  const exponent = max(((u32[1] >>> 20) & 0x7ff) - 1023, minExponent);
+  const exponent = Math.max(((u32[1] >>> 20) & 0x7ff) - 1023, minExponent);
   // `units` counts the last place of the result; scaling by a power of two is exact, and at most
   // mantissaBits + 1 integer bits remain, so rounding it is rounding the significand.
   const units = roundHalfEven(magnitude * 2 ** (mantissaBits - exponent));
   // A carry out of the significand lands in the exponent field by itself, Infinity included.
   const bits = ((exponent - minExponent) << mantissaBits) + units;
-  return sign | min(bits, infinity);
+  return sign | Math.min(bits, infinity);
 }
 
 function roundHalfEven(value: number): number {
-  const below = floor(value);
+  const below = Math.floor(value);
   const rest = value - below;
   if (rest > 0.5) return below + 1;
   if (rest < 0.5) return below;

@@ -1,8 +1,5 @@
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
 
-// Taken out of the global object once: in a test's sandbox each look-up of a global costs far more than the arithmetic.
-const { abs } = Math;
-
 /** Below it a value is subnormal, and its rounding error absolute. */
 export const smallestNormal: { readonly [D in FloatDType]: number } = {
   float32: 2 ** -126,
@@ -24,7 +21,7 @@ export function errorBound(
 ): number {
   const unit = dtypeInfo[dtype].unitRoundoff;
   const accumulated = 2 * (terms + splits) * dtypeInfo.float32.unitRoundoff * magnitude;
-  return unit * (abs(value) + accumulated) + accumulated + unit * smallestNormal[dtype];
+  return unit * (Math.abs(value) + accumulated) + accumulated + unit * smallestNormal[dtype];
 }
 
 /** As `errorBound` for every element of an output. */

@@ -3,12 +3,6 @@ import type { DType } from '../../lib/tensor/dtype.js';
 import { type FloatDType, isFloatDType, type StorageArray, storageArray } from '../../lib/tensor/dtype.js';
 import type { Expected, Fill } from './case.js';
 
-// Taken out of the global object once: in a test's sandbox each look-up of a global costs far more than the arithmetic.
-const { abs, max, sign } = Math;
-const isFiniteNumber = Number.isFinite;
-const isNotANumber = Number.isNaN;
-const infinite = Number.POSITIVE_INFINITY;
-
 export interface Comparison {
   readonly mismatches: number;
   /** Normalised mean squared error over finite elements. */
@@ -43,12 +37,12 @@ export function compare(dtype: DType, stored: StorageArray, expected: Expected, 
   for (let i = 0; i < values.length; ++i) {
     const ratio =
       fill === 'exact' ? exactRatio(got[i], want[i]) : boundRatio(got[i], want[i], values[i], bound[i]);
-    worstRatio = max(worstRatio, ratio);
+    worstRatio = Math.max(worstRatio, ratio);
     if (!(ratio <= 1)) {
       ++mismatches;
       first ??= `element ${i}: got ${got[i]}, expected ${want[i]} (reference ${values[i]}, bound ${bound[i]})`;
     }
-    if (isFiniteNumber(got[i]) && isFiniteNumber(values[i])) {
+    if (Number.isFinite(got[i]) && Number.isFinite(values[i])) {
       errorSquares += (got[i] - values[i]) ** 2;
       valueSquares += values[i] ** 2;
     }
@@ -58,16 +52,16 @@ export function compare(dtype: DType, stored: StorageArray, expected: Expected, 
 }
 
 function exactRatio(got: number, want: number): number {
-  return got === want || (isNotANumber(got) && isNotANumber(want)) ? 0 : infinite;
+  return got === want || (Number.isNaN(got) && Number.isNaN(want)) ? 0 : Number.POSITIVE_INFINITY;
 }
 
 function boundRatio(got: number, rounded: number, value: number, bound: number): number {
   if (exactRatio(got, rounded) === 0) return 0;
-  if (!isFiniteNumber(got) || !isFiniteNumber(value)) {
+  if (!Number.isFinite(got) || !Number.isFinite(value)) {
     // Only rounding may turn a finite value into an infinity or back, and only of the same sign.
-    const overflows = !isNotANumber(got) && !isNotANumber(value) && sign(got) === sign(value);
-    const nearest = isFiniteNumber(got) ? got : value;
-    return overflows && abs(nearest) + bound >= 65504 ? 0 : infinite;
+    const overflows = !Number.isNaN(got) && !Number.isNaN(value) && Math.sign(got) === Math.sign(value);
+    const nearest = Number.isFinite(got) ? got : value;
+    return overflows && Math.abs(nearest) + bound >= 65504 ? 0 : Number.POSITIVE_INFINITY;
   }
-  return abs(got - value) / bound;
+  return Math.abs(got - value) / bound;
 }

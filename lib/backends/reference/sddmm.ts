@@ -2,9 +2,6 @@ import type { SddmmCall } from '../calls/sddmm.js';
 import { type HostPattern, listRow, readPattern, rowEntries, storedElements } from './sparse-pattern.js';
 import { elementsOf, encode, readFloats } from './views.js';
 
-// Taken out of the global object once: a look-up in a loop costs more than the arithmetic in a test's sandbox.
-const { abs } = Math;
-
 /** Strides are in elements; a stride of 0 shares one operand among the problems of a batch. */
 export interface SddmmProblem {
   /** S, [m, n]. */
@@ -53,11 +50,11 @@ export function sddmmReference(problem: SddmmProblem, selected?: ArrayLike<numbe
         for (let x = 0; x < depth; ++x) {
           const product = a[startA + x] * b[startB + x];
           sum += product;
-          magnitude += abs(product);
+          magnitude += Math.abs(product);
         }
         const factor = factors === undefined ? 1 : factors[set * problem.factorsStride + position];
         result[set * size + position] = alpha * sum * factor;
-        magnitudes[set * size + position] = abs(alpha * factor) * magnitude;
+        magnitudes[set * size + position] = Math.abs(alpha * factor) * magnitude;
       }
     }
   }

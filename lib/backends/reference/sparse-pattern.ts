@@ -1,9 +1,6 @@
 import type { SparsePattern } from '../calls/sparse-pattern.js';
 import { readInts } from './views.js';
 
-// Taken out of the global object once: a look-up in a loop costs more than the arithmetic in a test's sandbox.
-const { floor, max, min } = Math;
-
 /** A pattern on the host. CSR is the case of 1 x 1 blocks. */
 export interface HostPattern {
   readonly rows: number;
@@ -45,7 +42,8 @@ export interface RowEntries {
 export function rowEntries(pattern: HostPattern): RowEntries {
   const { rowPointers, blockColumns } = pattern;
   let longest = 0;
-  for (let i = 1; i < rowPointers.length; ++i) longest = max(longest, rowPointers[i] - rowPointers[i - 1]);
+  for (let i = 1; i < rowPointers.length; ++i)
+    longest = Math.max(longest, rowPointers[i] - rowPointers[i - 1]);
   const size = longest * blockColumns;
   return { count: 0, columns: new Int32Array(size), positions: new Float64Array(size) };
 }
@@ -53,13 +51,13 @@ export function rowEntries(pattern: HostPattern): RowEntries {
 /** Lists the entries of `row` in ascending columns. */
 export function listRow(pattern: HostPattern, row: number, entries: RowEntries): void {
   const { blockRows, blockColumns, columns, rowPointers, columnIndices } = pattern;
-  const blockRow = floor(row / blockRows);
+  const blockRow = Math.floor(row / blockRows);
   const inner = row - blockRow * blockRows;
   let count = 0;
   for (let block = rowPointers[blockRow]; block < rowPointers[blockRow + 1]; ++block) {
     const first = columnIndices[block] * blockColumns;
     const position = (block * blockRows + inner) * blockColumns;
-    const width = min(blockColumns, columns - first);
+    const width = Math.min(blockColumns, columns - first);
     for (let j = 0; j < width; ++j) {
       entries.columns[count] = first + j;
       entries.positions[count++] = position + j;

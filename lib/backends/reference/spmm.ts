@@ -2,9 +2,6 @@ import type { SpmmCall } from '../calls/spmm.js';
 import { type HostPattern, listRow, readPattern, rowEntries } from './sparse-pattern.js';
 import { elementsOf, encode, readFloats } from './views.js';
 
-// Taken out of the global object once: a look-up in a loop costs more than the arithmetic in a test's sandbox.
-const { abs } = Math;
-
 /** Strides are in elements; a stride of 0 shares one operand among the problems of a batch. */
 export interface SpmmProblem {
   /** A, [m, k]. */
@@ -54,16 +51,16 @@ export function spmmReference(problem: SpmmProblem, selected?: ArrayLike<number>
         for (let j = 0; j < width; ++j) {
           const product = value * b[source + j];
           result[out + j] += product;
-          magnitudes[out + j] += abs(product);
+          magnitudes[out + j] += Math.abs(product);
         }
       }
       const old = set * problem.cStride + row * problem.ldc;
       for (let j = 0; j < width; ++j) {
         result[out + j] *= alpha;
-        magnitudes[out + j] *= abs(alpha);
+        magnitudes[out + j] *= Math.abs(alpha);
         if (beta === 0 || c === undefined) continue;
         result[out + j] += beta * c[old + j];
-        magnitudes[out + j] += abs(beta * c[old + j]);
+        magnitudes[out + j] += Math.abs(beta * c[old + j]);
       }
     }
   }
