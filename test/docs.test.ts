@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { transformSync } from '@swc/core';
 import { packageRoot } from '../lib/backends/load-addon.cjs';
@@ -18,7 +18,7 @@ const programs = pages.flatMap((page) => {
   return blocks.filter((code) => code.startsWith('import ')).map((code, index) => ({ page, index, code }));
 });
 
-describe('examples', () => {
+describe('the manual', () => {
   test.each(programs)('$page, program $index', ({ code }) => {
     // `using` needs Node 24; the transform makes it run from Node 20 on.
     const options = { parser: { syntax: 'typescript' }, target: 'es2022' } as const;
@@ -28,7 +28,14 @@ describe('examples', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   });
 
-  test('the README has one', () => {
+  test.each(pages)('%s links to pages that exist', (page) => {
+    const text = readFileSync(path.join(root, page), 'utf8');
+    for (const [, target] of text.matchAll(/\]\((?![a-z]+:|#)([^)#]+)/g)) {
+      expect(existsSync(path.join(root, path.dirname(page), target)) || `missing: ${target}`).toBe(true);
+    }
+  });
+
+  test('the README has a program', () => {
     expect(programs.filter(({ page }) => page === 'README.md').length).toBeGreaterThan(0);
   });
 });
