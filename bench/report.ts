@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import Table from 'cli-table3';
 import { packageRoot } from '../lib/backends/load-addon.cjs';
@@ -74,6 +74,9 @@ export function packageVersion(): string {
 
 function commit(): string | null {
   const root = packageRoot();
+  // A kit has no git and says what it was made from.
+  const stamp = path.join(root, '.commit');
+  if (existsSync(stamp)) return readFileSync(stamp, 'utf8').trim();
   const git = spawnSync('git', ['-C', root, 'rev-parse', '--show-prefix', 'HEAD'], { encoding: 'utf8' });
   // In an installed copy git would answer for the repository around it: there the prefix is not empty.
   const [prefix, hash] = git.status === 0 ? git.stdout.split('\n') : ['?'];

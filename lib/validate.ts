@@ -1,7 +1,7 @@
 // Checks shared by every public entry point. All of them throw a WarptileError that names the argument.
 
 import { fail, WarptileError } from './errors.js';
-import { type DType, dtypeInfo, dtypes, isDType } from './tensor/dtype.js';
+import { type DType, dtypeInfo, dtypes, type FloatDType, isDType, isFloatDType } from './tensor/dtype.js';
 
 /** Largest element count that 32-bit indices reach. */
 export const maxInt32 = 2 ** 31 - 1;
@@ -79,6 +79,12 @@ export function checkOneOf<T extends string>(value: unknown, argument: string, a
 export function checkDType(value: unknown, argument: string): DType {
   if (!isDType(value)) fail('ERR_DTYPE', argument, `one of ${dtypes.join(', ')}`, value);
   return value;
+}
+
+export function checkFloatDType(value: unknown, argument: string): FloatDType {
+  const dtype = checkDType(value, argument);
+  if (!isFloatDType(dtype)) fail('ERR_DTYPE', argument, 'float32, float16 or bfloat16', value);
+  return dtype;
 }
 
 /** The product of sizes; ERR_LIMIT where it is past 2^53, before anything uses it. */

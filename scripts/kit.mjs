@@ -138,11 +138,22 @@ async function packPackage() {
       copyFileSync(file, target);
     }
     copyFileSync(join(root, 'package.json'), join(staging, 'package.json'));
+    // What a benchmark made with the kit names as its commit: there is no git where it runs.
+    const commit = describeCommit();
+    if (commit !== undefined) writeFileSync(join(staging, '.commit'), `${commit}\n`);
     writeFileSync(join(staging, 'jest.kit.json'), `${JSON.stringify(jestConfig, null, 2)}\n`);
     pack(staging, join(kit, 'package.tar.xz'));
   } finally {
     rmSync(staging, { recursive: true });
   }
+}
+
+/** The commit that is checked out, marked where files differ from it; undefined outside a checkout. */
+function describeCommit() {
+  const git = spawnSync('git', ['describe', '--always', '--abbrev=40', '--exclude=*', '--dirty'], {
+    cwd: root,
+  });
+  return git.status === 0 ? git.stdout.toString().trim() : undefined;
 }
 
 /** The `run` script, with a name for this kit's contents so that another kit's unpacked folder is not taken for it. */

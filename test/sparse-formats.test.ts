@@ -39,6 +39,26 @@ describe('CsrMatrix', () => {
     expect(a.values.dtype).toBe(dtype);
   });
 
+  test('index data that was checked cannot be overwritten', async () => {
+    const a = device.csr(good);
+    const other = device.tensor([9, 9, 9], { dtype: 'int32' });
+    for (const matrix of [a, a.withValues(a.values), await a.to(device)]) {
+      for (const indices of [
+        matrix.columnIndices,
+        matrix.columnIndices.reshape([3]),
+        matrix.rowPointers.slice(1),
+      ]) {
+        expect(indices.readOnly).toBe(true);
+        expect(errorOf(() => indices.copyFrom(other)).code).toBe('ERR_ARGUMENT');
+      }
+    }
+    expect(a.values.readOnly).toBe(false);
+    expect([...a.columnIndices.dataSync()]).toEqual(good.columnIndices);
+    const copy = a.columnIndices.clone();
+    copy.copyFrom(other);
+    expect([...copy.dataSync()]).toEqual([9, 9, 9]);
+  });
+
   test('takes batches, and tensors as values', async () => {
     const values = device.tensor([1, 2, 3, 4, 5, 6], { shape: [2, 3] });
     const a = device.csr({ ...good, values });

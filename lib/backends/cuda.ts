@@ -224,7 +224,13 @@ export class CudaBackend implements Backend {
 
   async time(enqueue: () => void): Promise<number> {
     const start = guard(() => this.#addon.mark(this.#device));
-    enqueue();
+    try {
+      enqueue();
+    } catch (error) {
+      // A pair of marks is released together.
+      this.#addon.elapsed(this.#device, start, this.#addon.mark(this.#device), () => {});
+      throw error;
+    }
     const end = guard(() => this.#addon.mark(this.#device));
     return this.#completion((callback) => this.#addon.elapsed(this.#device, start, end, callback));
   }

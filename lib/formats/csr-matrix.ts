@@ -3,15 +3,8 @@ import { fail } from '../errors.js';
 import { type FloatDType, storageArray } from '../tensor/dtype.js';
 import { checkHostData, type HostData } from '../tensor/host-data.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { checkOptions, own } from '../validate.js';
-import {
-  checkFloatDType,
-  checkPair,
-  makeValues,
-  SparseMatrix,
-  type SparseParts,
-  uploadParts,
-} from './sparse-matrix.js';
+import { checkFloatDType, checkOptions, own } from '../validate.js';
+import { checkPair, makeValues, SparseMatrix, type SparseParts, uploadParts } from './sparse-matrix.js';
 import { checkTopology } from './topology.js';
 
 export interface CsrOptions<D extends FloatDType = FloatDType> {

@@ -4,9 +4,8 @@ import { fail, WarptileError } from '../errors.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { checkHostData, type HostData } from '../tensor/host-data.js';
 import { checkTensorLike, isTensor, type Tensor } from '../tensor/tensor.js';
-import { checkOptions, own } from '../validate.js';
+import { checkFloatDType, checkOptions, own } from '../validate.js';
 import { checkPattern, combine, type KroneckerPattern, patternShape } from './kronecker-pattern.js';
-import { checkFloatDType } from './sparse-matrix.js';
 
 /** Longest chain: a butterfly of 2^32 has 32 factors. Matches kMaxKroneckerFactors in cuda/api/kronecker.h. */
 export const maxKroneckerFactors = 32;

@@ -5,6 +5,7 @@ import { fail, WarptileError } from '../errors.js';
 import { type DType, type FloatDType, storageArray } from '../tensor/dtype.js';
 import type { HostData } from '../tensor/host-data.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { checkFloatDType } from '../validate.js';
 import {
   type AwqOptions,
   type CompressedTensorsOptions,
@@ -17,7 +18,6 @@ import {
   type QuantizeOptions,
 } from './quantized/checkpoints.js';
 import { packRows } from './quantized/nibbles.js';
-import { checkFloatDType } from './sparse-matrix.js';
 
 /** @internal The device memory of a quantised matrix. Column order is that of storage: see `permutation`. */
 export interface QuantizedParts {

@@ -1,10 +1,10 @@
 import type { SparsePattern } from '../backends/calls/sparse-pattern.js';
 import type { Device, TensorOwner } from '../device/device.js';
 import { fail, WarptileError } from '../errors.js';
-import { type FloatDType, isFloatDType, type StorageArray, storageArray } from '../tensor/dtype.js';
+import { type FloatDType, type StorageArray, storageArray } from '../tensor/dtype.js';
 import type { HostData } from '../tensor/host-data.js';
 import { checkTensor, isTensor, sameShape, type Tensor } from '../tensor/tensor.js';
-import { checkDType, checkedProduct, checkInteger } from '../validate.js';
+import { checkedProduct, checkFloatDType, checkInteger } from '../validate.js';
 import type { Topology } from './topology.js';
 
 /** The handles of which a sparse matrix is made. The matrix that is given them disposes them. */
@@ -50,6 +50,8 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
     this.topology = parts.topology;
     this.rowPointers = parts.rowPointers;
     this.columnIndices = parts.columnIndices;
+    this.rowPointers.freeze();
+    this.columnIndices.freeze();
     this.values = parts.values;
     this.dtype = parts.values.dtype;
     this.device = parts.values.device;
@@ -188,12 +190,6 @@ export function checkPair(
     }
   }
   return Object.freeze([value[0], value[1]] as const);
-}
-
-export function checkFloatDType(value: unknown, argument: string): FloatDType {
-  const dtype = checkDType(value, argument);
-  if (!isFloatDType(dtype)) fail('ERR_DTYPE', argument, 'float32, float16 or bfloat16', value);
-  return dtype;
 }
 
 /** Uploads a checked pattern and its values: all of them or, on an error, none. */

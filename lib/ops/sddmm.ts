@@ -2,10 +2,10 @@ import type { SddmmCall } from '../backends/calls/sddmm.js';
 import { fail } from '../errors.js';
 import type { BlockSparseMatrix } from '../formats/block-sparse-matrix.js';
 import type { CsrMatrix } from '../formats/csr-matrix.js';
-import { checkFloatDType, checkSparseMatrix, type SparseMatrix } from '../formats/sparse-matrix.js';
+import { checkSparseMatrix, type SparseMatrix } from '../formats/sparse-matrix.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { checkNoOverlap, checkTensor, coincides, type Tensor } from '../tensor/tensor.js';
-import { checkBoolean, checkOptions, checkScalar, own } from '../validate.js';
+import { checkBoolean, checkFloatDType, checkOptions, checkScalar, own } from '../validate.js';
 import { batchOf, checkDense, checkOutMatrix, commonBatch } from './sparse-operands.js';
 
 export interface SddmmOptions<M extends SparseMatrix = SparseMatrix> {

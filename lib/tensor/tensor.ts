@@ -9,6 +9,8 @@ import { bfloat16Value, float16Value } from './half.js';
 export class Storage {
   readonly backend: Backend;
   readonly buffer: BackendBuffer;
+  /** Index data that kernels trust: nothing may write to it once it was checked. */
+  readOnly = false;
   #references = 1;
 
   constructor(backend: Backend, buffer: BackendBuffer) {
@@ -72,6 +74,16 @@ export class Tensor<D extends DType = DType> {
 
   get disposed(): boolean {
     return this.#disposed;
+  }
+
+  /** True for the index data of a sparse matrix, which was checked once and cannot be overwritten. */
+  get readOnly(): boolean {
+    return this.#storage.readOnly;
+  }
+
+  /** @internal From here on nothing writes to this memory, through this handle or another. */
+  freeze(): void {
+    this.#storage.readOnly = true;
   }
 
   /** Frees the memory once pending work is done with it. Further use throws ERR_DISPOSED; disposing again does nothing. */
@@ -152,6 +164,12 @@ export class Tensor<D extends DType = DType> {
   /** Overwrites the elements with those of `source`: same shape, dtype and device. The two may share memory. */
   copyFrom(source: Tensor<D>): void {
     this.checkUsable('tensor');
+    if (this.readOnly) {
+      throw new WarptileError(
+        'ERR_ARGUMENT',
+        'tensor: it is read-only index data; make a matrix of the new pattern',
+      );
+    }
     checkTensor(source, 'source', this.device);
     if (source.dtype !== this.dtype) fail('ERR_DTYPE', 'source', this.dtype, source.dtype);
     if (!sameShape(source.shape, this.shape)) fail('ERR_SHAPE', 'source', `[${this.shape}]`, source.shape);

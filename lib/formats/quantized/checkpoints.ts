@@ -10,8 +10,7 @@
 import { WarptileError } from '../../errors.js';
 import type { FloatDType } from '../../tensor/dtype.js';
 import type { HostData } from '../../tensor/host-data.js';
-import { checkBoolean, checkOneOf, checkOptions, own } from '../../validate.js';
-import { checkFloatDType } from '../sparse-matrix.js';
+import { checkBoolean, checkFloatDType, checkOneOf, checkOptions, own } from '../../validate.js';
 import {
   checkFloats,
   checkGroupSize,
