@@ -1,4 +1,5 @@
 export type { DeviceInfo, MemoryStatistics } from './backends/backend.js';
+export type { SpmmVariant } from './backends/calls/spmm.js';
 export { Device, type TensorOptions } from './device/device.js';
 export { Graph } from './device/graph.js';
 export { type OpenDeviceOptions, openDevice } from './device/open.js';
@@ -18,6 +19,7 @@ export {
   monarchPatterns,
   productPattern,
 } from './formats/kronecker-pattern.js';
+export type { PrepareOptions } from './formats/prepare-spmm.js';
 export type {
   AwqOptions,
   CompressedTensorsOptions,
@@ -48,7 +50,8 @@ export { type NeighborhoodAttentionOptions, neighborhoodAttention } from './ops/
 export { type SddmmOptions, sddmm } from './ops/sddmm.js';
 export { type SparseAttentionOptions, sparseAttention } from './ops/sparse-attention.js';
 export { type SparseSoftmaxOptions, sparseSoftmax } from './ops/sparse-softmax.js';
-export { type SpmmOptions, spmm } from './ops/spmm.js';
+export { explainSpmm, type SpmmExplanation, type SpmmOptions, spmm } from './ops/spmm.js';
+export type { SpmmCandidate } from './ops/spmm-plan.js';
 export { type W4A16MatmulOptions, w4a16Matmul } from './ops/w4a16.js';
 export type { DataOf, DType, FloatDType, StorageArray } from './tensor/dtype.js';
 export type { HostData, NumericArray } from './tensor/host-data.js';

@@ -16,6 +16,8 @@ const std::vector<OperationRow>& operation_table() {
       {"sparseAttention", sparse_attention},
       {"sparseSoftmax", sparse_softmax},
       {"spmm", spmm},
+      {"spmmCountTiles", spmm_count_tiles},
+      {"spmmFillTiles", spmm_fill_tiles},
       {"w4a16Matmul", w4a16_matmul},
   };
   return table;

@@ -3,6 +3,48 @@
 #include "addon/sparse_pattern.h"
 
 namespace warptile::addon {
+namespace {
+
+SpmmPlan read_plan(CommandReader& in) {
+  SpmmPlan plan;
+  const int variant = in.small_size("variant");
+  if (variant > static_cast<int>(SpmmVariant::kTiles)) CommandReader::fail("variant", "is not a variant");
+  plan.variant = static_cast<SpmmVariant>(variant);
+  plan.vector = in.small_size("vector");
+  plan.lanes = in.small_size("lanes");
+  plan.splits = in.small_size("splits");
+  plan.warps = in.small_size("warps");
+  plan.columns = in.small_size("tile columns");
+  plan.cluster = in.small_size("cluster");
+  return plan;
+}
+
+SpmmSegments read_segments(CommandReader& in) {
+  SpmmSegments segments;
+  segments.count = in.small_size("segments");
+  segments.rows = in.small_size("long rows");
+  segments.limit = in.small_size("segment limit");
+  segments.data = in.optional_int32_input("segments", {2 * segments.count + 3 * segments.rows});
+  if (segments.count > 0 && segments.data == nullptr) CommandReader::fail("segments", "are missing");
+  return segments;
+}
+
+SpmmTiles read_tiles(CommandReader& in, int64_t rows, size_t bytes) {
+  SpmmTiles tiles;
+  tiles.rows = in.small_size("tile rows");
+  tiles.count = in.small_size("tiles");
+  if (tiles.rows > 128) CommandReader::fail("tile rows", "are more than 128");
+  const int64_t panels = tiles.rows == 0 ? 0 : ceil_div(rows, tiles.rows) + 1;
+  tiles.panel_ptr = in.optional_int32_input("panel pointers", {panels});
+  tiles.columns = in.optional_int32_input("tile columns", {tiles.count});
+  tiles.values = in.optional_input("tile values", bytes, {tiles.count, tiles.rows, kSpmmTileDepth});
+  if (tiles.rows > 0 && (tiles.panel_ptr == nullptr || tiles.columns == nullptr || tiles.values == nullptr)) {
+    CommandReader::fail("tiles", "are missing");
+  }
+  return tiles;
+}
+
+}  // namespace
 
 // The order of lib/backends/cuda/spmm.ts.
 SpmmParams read_spmm(CommandReader& in) {
@@ -26,10 +68,40 @@ SpmmParams read_spmm(CommandReader& in) {
   p.values = in.input("values", bytes, {strided_extent("values", p.batch, p.values_stride, 1, 0, set)});
   p.b = in.input("b", bytes, {strided_extent("b", p.batch, p.b_stride, a.columns, p.ldb, p.n)});
   p.c = in.output("c", bytes, {strided_extent("c", p.batch, p.c_stride, a.rows, p.ldc, p.n)});
+  p.plan = read_plan(in);
+  p.segments = read_segments(in);
+  p.tiles = read_tiles(in, a.rows, bytes);
   in.finish();
   return p;
 }
 
 Status spmm(CommandReader& in, const LaunchContext& context) { return warptile::spmm(read_spmm(in), context); }
+
+// The order of lib/backends/cuda/spmm.ts.
+Status spmm_count_tiles(CommandReader& in, const LaunchContext& context) {
+  SpmmCountTilesParams p;
+  p.pattern = read_pattern(in);
+  p.tile_rows = in.small_size("tile rows");
+  if (p.tile_rows < 1) CommandReader::fail("tile rows", "are less than 1");
+  p.counts = static_cast<int32_t*>(in.output("counts", sizeof(int32_t), {ceil_div(p.pattern.rows, p.tile_rows)}));
+  in.finish();
+  return warptile::spmm_count_tiles(p, context);
+}
+
+Status spmm_fill_tiles(CommandReader& in, const LaunchContext& context) {
+  SpmmFillTilesParams p;
+  p.dtype = in.float_dtype("dtype");
+  p.pattern = read_pattern(in);
+  p.tile_rows = in.small_size("tile rows");
+  if (p.tile_rows < 1) CommandReader::fail("tile rows", "are less than 1");
+  p.count = in.small_size("tiles");
+  const size_t bytes = dtype_bytes(p.dtype);
+  p.values = in.input("values", bytes, {p.pattern.stored});
+  p.panel_ptr = in.int32_input("panel pointers", {ceil_div(p.pattern.rows, p.tile_rows) + 1});
+  p.columns = static_cast<int32_t*>(in.output("tile columns", sizeof(int32_t), {p.count}));
+  p.tile_values = in.output("tile values", bytes, {p.count, p.tile_rows, kSpmmTileDepth});
+  in.finish();
+  return warptile::spmm_fill_tiles(p, context);
+}
 
 }  // namespace warptile::addon

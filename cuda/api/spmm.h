@@ -7,6 +7,41 @@
 
 namespace warptile {
 
+enum class SpmmVariant : int {
+  kRowSplit = 0,  // CSR: any problem, one group of lanes a row; also stands for the only kernel of block-sparse matrices
+  kRowGroup = 1,  // CSR: lanes, lane groups and warps share a row as the plan says
+  kTiles = 2,     // tensor cores over a copy of A in dense tiles
+};
+
+// How lib/ops/spmm-plan.ts chose to run it; checked again before a launch.
+struct SpmmPlan {
+  SpmmVariant variant = SpmmVariant::kRowSplit;
+  int vector = 1;   // row group: elements that a lane loads at once, 1 or as many as 16 bytes hold
+  int lanes = 32;   // row group: lanes side by side over columns
+  int splits = 1;   // row group: groups of lanes over the entries of a row
+  int warps = 1;    // row group: warps over the entries of a row
+  int columns = 0;  // tiles: columns of C that a block computes
+  int cluster = 1;  // tiles: blocks of a cluster that share the depth of a tile of C
+};
+
+// Parts of rows that are too long for one group: summed apart, then added in order. Of lib/formats/topology.ts.
+struct SpmmSegments {
+  int64_t count = 0;
+  int64_t rows = 0;                // long rows
+  int64_t limit = 0;               // most entries of a row that is not long
+  const int32_t* data = nullptr;   // [count, 2]: first and past the last entry; then [rows, 3]: row, first and past its last segment
+};
+
+// A in dense tiles [rows, kSpmmTileDepth], panel by panel of `rows` rows; tiles without entries are left out.
+constexpr int kSpmmTileDepth = 64;
+struct SpmmTiles {
+  int rows = 0;                      // of a tile: 32, 64 or 128; 0 where there is no such copy
+  int64_t count = 0;
+  const int32_t* panel_ptr = nullptr;  // [ceil(m / rows) + 1]
+  const int32_t* columns = nullptr;    // [count]: a tile covers columns kSpmmTileDepth * columns[t] on, ascending in a panel
+  const void* values = nullptr;        // [count, rows, kSpmmTileDepth], zero where nothing is stored
+};
+
 // `batch` independent problems over one pattern; an operand whose stride is 0 is shared by all of them. Strides and leading
 // dimensions are in elements.
 struct SpmmParams {
@@ -24,7 +59,35 @@ struct SpmmParams {
   int64_t c_stride = 0;
   float alpha = 1;
   float beta = 0;
+  SpmmPlan plan;
+  SpmmSegments segments;  // CSR; none where no row is long
+  SpmmTiles tiles;        // of `values`, which has one set
 };
+
+// Writes the number of tiles of each panel of `tile_rows` rows.
+struct SpmmCountTilesParams {
+  SparsePattern pattern;  // CSR
+  int tile_rows = 0;
+  int32_t* counts = nullptr;  // [ceil(m / tile_rows)]
+};
+
+// Writes `tiles.columns` and `tiles.values`, whose sizes `panel_ptr` gives.
+struct SpmmFillTilesParams {
+  DType dtype = DType::kFloat32;
+  SparsePattern pattern;         // CSR
+  const void* values = nullptr;  // [stored]
+  int tile_rows = 0;
+  int64_t count = 0;
+  const int32_t* panel_ptr = nullptr;  // [ceil(m / tile_rows) + 1]
+  int32_t* columns = nullptr;          // [count]
+  void* tile_values = nullptr;         // [count, tile_rows, kSpmmTileDepth]
+};
+
+// Widest matrix that the two take: a bit for each column of tiles must fit shared memory.
+constexpr int64_t kSpmmMaxTiledColumns = 2'097'152;
+
+Status spmm_count_tiles(const SpmmCountTilesParams& params, const LaunchContext& context);
+Status spmm_fill_tiles(const SpmmFillTilesParams& params, const LaunchContext& context);
 
 Status spmm(const SpmmParams& params, const LaunchContext& context);
 

@@ -15,6 +15,7 @@ struct LaunchShape {
   int64_t grid_x = 1, grid_y = 1, grid_z = 1;  // blocks
   int threads = 0;                             // a block
   size_t shared_bytes = 0;                     // dynamic shared memory a block
+  int cluster = 1;                             // blocks along x that form a cluster; above 1 needs compute capability 9.0
 };
 
 // Grid limits of every compute capability since 3.0 (CUDA C++ Programming Guide, "Technical Specifications").
@@ -45,6 +46,15 @@ Status launch(const LaunchContext& context, void (*kernel)(Params...), const Lau
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = context.stream;
+  cudaLaunchAttribute cluster{};
+  if (shape.cluster > 1) {
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim.x = static_cast<unsigned>(shape.cluster);
+    cluster.val.clusterDim.y = 1;
+    cluster.val.clusterDim.z = 1;
+    config.attrs = &cluster;
+    config.numAttrs = 1;
+  }
   return Status::from_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...), "cudaLaunchKernelEx");
 }
 

@@ -5,7 +5,7 @@ import type { NeighborhoodAttentionCall } from './calls/neighborhood-attention.j
 import type { SddmmCall } from './calls/sddmm.js';
 import type { SparseAttentionCall } from './calls/sparse-attention.js';
 import type { SparseSoftmaxCall } from './calls/sparse-softmax.js';
-import type { SpmmCall } from './calls/spmm.js';
+import type { SpmmCall, SpmmCountTilesCall, SpmmFillTilesCall } from './calls/spmm.js';
 import type { W4A16MatmulCall } from './calls/w4a16.js';
 
 /**
@@ -16,6 +16,8 @@ export interface BackendBuffer {
   readonly bytes: number;
   readonly id: number;
   readonly memory?: ArrayBuffer;
+  /** Climbs with every write that is enqueued, replayed ones included: what was computed from an earlier version is out of date. */
+  version: number;
 }
 
 /** Contiguous, row-major elements inside a buffer: what an operation reads or writes. */
@@ -35,6 +37,8 @@ export interface Operations {
   sparseAttention(call: SparseAttentionCall): void;
   sparseSoftmax(call: SparseSoftmaxCall): void;
   spmm(call: SpmmCall): void;
+  spmmCountTiles(call: SpmmCountTilesCall): void;
+  spmmFillTiles(call: SpmmFillTilesCall): void;
   w4a16Matmul(call: W4A16MatmulCall): void;
 }
 

@@ -10,6 +10,7 @@ import type {
   Operations,
 } from './backend.js';
 import { referenceOperations } from './reference/operations.js';
+import { WriteLog } from './writes.js';
 
 /**
  * The TypeScript reference as a device. Work runs when it is enqueued, except while a graph is recorded: then
@@ -20,6 +21,7 @@ export class CpuBackend implements Backend {
   readonly operations: Operations;
   readonly #limit: number;
   readonly #live = new Set<BackendBuffer>();
+  readonly #writes = new WriteLog();
   #recording: (() => void)[] | undefined;
   #used = 0;
   #peak = 0;
@@ -51,7 +53,7 @@ export class CpuBackend implements Backend {
         cause,
       });
     }
-    const buffer = { bytes, id: 0, memory };
+    const buffer = { bytes, id: 0, memory, version: 0 };
     this.#live.add(buffer);
     this.#used += bytes;
     this.#peak = Math.max(this.#peak, this.#used);
@@ -66,6 +68,7 @@ export class CpuBackend implements Backend {
     this.#notRecording('an upload');
     const from = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
     bytesOf(buffer, byteOffset, source.byteLength).set(from);
+    this.#writes.wrote(buffer);
   }
 
   async download(buffer: BackendBuffer, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
@@ -85,10 +88,12 @@ export class CpuBackend implements Backend {
     bytes: number,
   ): void {
     this.#enqueue(() => bytesOf(target, targetOffset, bytes).set(bytesOf(source, sourceOffset, bytes)));
+    this.#writes.wrote(target);
   }
 
   fill(buffer: BackendBuffer, byteOffset: number, bytes: number, value: number): void {
     this.#enqueue(() => bytesOf(buffer, byteOffset, bytes).fill(value));
+    this.#writes.wrote(buffer);
   }
 
   memory(): MemoryStatistics {
@@ -107,8 +112,9 @@ export class CpuBackend implements Backend {
     this.#notRecording('a capture');
     const recorded: (() => void)[] = [];
     this.#recording = recorded;
+    let written: readonly BackendBuffer[] = [];
     try {
-      enqueue();
+      written = this.#writes.record(enqueue);
     } finally {
       this.#recording = undefined;
     }
@@ -116,6 +122,7 @@ export class CpuBackend implements Backend {
       replay: () => {
         this.#notRecording('a replay');
         for (const call of recorded) call();
+        this.#writes.replayed(written);
       },
       dispose: () => {
         recorded.length = 0;
@@ -156,7 +163,10 @@ export class CpuBackend implements Backend {
   #recordable(operations: Operations): Operations {
     const entries = Object.entries(operations) as [string, (call: never) => void][];
     return Object.fromEntries(
-      entries.map(([name, run]) => [name, (call: never) => this.#enqueue(() => run(call))]),
+      entries.map(([name, run]) => [
+        name,
+        this.#writes.logged(name, (call: never) => this.#enqueue(() => run(call))),
+      ]),
     ) as unknown as Operations;
   }
 }

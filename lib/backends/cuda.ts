@@ -13,6 +13,7 @@ import type {
 import { CommandWriter } from './cuda/command-writer.js';
 import { cudaOperations } from './cuda/operations.js';
 import { loadAddon } from './load-addon.cjs';
+import { WriteLog } from './writes.js';
 
 type Callback = (code: string | undefined, message: string | undefined, value: number | undefined) => void;
 
@@ -108,6 +109,7 @@ export class CudaBackend implements Backend {
   readonly operations: Operations;
   readonly #addon: Addon;
   readonly #device: number;
+  readonly #writes = new WriteLog();
   #closed = false;
 
   /** @throws WarptileError ERR_BACKEND_UNAVAILABLE whose message has one line for each attempt. */
@@ -148,7 +150,7 @@ export class CudaBackend implements Backend {
   }
 
   allocate(bytes: number): BackendBuffer {
-    return { bytes, id: guard(() => this.#addon.allocate(this.#device, bytes)) };
+    return { bytes, id: guard(() => this.#addon.allocate(this.#device, bytes)), version: 0 };
   }
 
   free(buffer: BackendBuffer): void {
@@ -158,6 +160,7 @@ export class CudaBackend implements Backend {
   upload(buffer: BackendBuffer, byteOffset: number, source: ArrayBufferView): void {
     const { buffer: memory, byteOffset: start, byteLength } = source;
     guard(() => this.#addon.upload(this.#device, buffer.id, byteOffset, memory, start, byteLength));
+    this.#writes.wrote(buffer);
   }
 
   async download(buffer: BackendBuffer, byteOffset: number, bytes: number): Promise<ArrayBuffer> {
@@ -185,10 +188,12 @@ export class CudaBackend implements Backend {
   ): void {
     if (bytes === 0) return;
     guard(() => this.#addon.copy(this.#device, target.id, targetOffset, source.id, sourceOffset, bytes));
+    this.#writes.wrote(target);
   }
 
   fill(buffer: BackendBuffer, byteOffset: number, bytes: number, value: number): void {
     guard(() => this.#addon.fill(this.#device, buffer.id, byteOffset, bytes, value));
+    this.#writes.wrote(buffer);
   }
 
   memory(): MemoryStatistics {
@@ -207,15 +212,19 @@ export class CudaBackend implements Backend {
   capture(enqueue: () => void): BackendGraph {
     guard(() => this.#addon.beginCapture(this.#device));
     let finished = false;
+    let written: readonly BackendBuffer[] = [];
     try {
-      enqueue();
+      written = this.#writes.record(enqueue);
       finished = true;
     } finally {
       if (!finished) this.#addon.abortCapture(this.#device);
     }
     const graph = guard(() => this.#addon.endCapture(this.#device));
     return {
-      replay: () => guard(() => this.#addon.replay(this.#device, graph)),
+      replay: () => {
+        guard(() => this.#addon.replay(this.#device, graph));
+        this.#writes.replayed(written);
+      },
       dispose: () => {
         if (!this.#closed) this.#addon.destroyGraph(this.#device, graph);
       },
@@ -308,7 +317,7 @@ export class CudaBackend implements Backend {
           throw toWarptileError(error);
         }
       };
-      return [name, run] as const;
+      return [name, this.#writes.logged(name, run)] as const;
     });
     return Object.fromEntries(bound) as unknown as Operations;
   }

@@ -18,6 +18,7 @@ import {
   quantizedFromCompressedTensors,
   quantizedFromGptq,
 } from '../formats/quantized-matrix.js';
+import type { TiledCopy } from '../formats/tiled-copy.js';
 import { type DType, dtypeInfo, type FloatDType, type StorageArray } from '../tensor/dtype.js';
 import { checkHostData, type HostData, toStorage } from '../tensor/host-data.js';
 import { deviceBrand, isTensor, Storage, Tensor } from '../tensor/tensor.js';
@@ -53,6 +54,7 @@ export class Device {
   /** Why 'auto' did not choose a GPU: one line for each attempt. Empty otherwise. */
   readonly fallbackReasons: readonly string[];
   #scopes: Set<Tensor>[] = [];
+  #copiesUsed: Set<TiledCopy> | undefined;
   #closed = false;
 
   /** @internal */
@@ -78,6 +80,27 @@ export class Device {
   /** @internal The innermost tidy scope. */
   get scope(): Set<Tensor> | undefined {
     return this.#scopes.at(-1);
+  }
+
+  /** @internal True inside `capture`. */
+  get capturing(): boolean {
+    return this.#copiesUsed !== undefined;
+  }
+
+  /** @internal A recorded operation reads `copy`, which its graph must keep and keep up to date. */
+  uses(copy: TiledCopy): void {
+    this.#copiesUsed?.add(copy);
+  }
+
+  /** @internal Runs `body` outside of all tidy scopes. */
+  unscoped<T>(body: () => T): T {
+    const scopes = this.#scopes;
+    this.#scopes = [];
+    try {
+      return body();
+    } finally {
+      this.#scopes = scopes;
+    }
   }
 
   /**
@@ -237,11 +260,18 @@ export class Device {
     this.checkOpen();
     checkFunction(body, 'body');
     let result: T | undefined;
-    const recorded = this.backend.capture(() => {
-      result = runSynchronously(body, 'capture');
-      this.checkOpen();
-    });
-    return new Graph(this, recorded, result as T);
+    const outer = this.#copiesUsed;
+    const copies = new Set<TiledCopy>();
+    try {
+      const recorded = this.backend.capture(() => {
+        this.#copiesUsed = copies;
+        result = runSynchronously(body, 'capture');
+        this.checkOpen();
+      });
+      return new Graph(this, recorded, result as T, [...copies]);
+    } finally {
+      this.#copiesUsed = outer;
+    }
   }
 
   /** Resolves when all work enqueued so far is done; rejects with its error. */

@@ -1,5 +1,6 @@
 import type { BackendGraph } from '../backends/backend.js';
 import { WarptileError } from '../errors.js';
+import type { TiledCopy } from '../formats/tiled-copy.js';
 import type { Device } from './device.js';
 
 /** Recorded operations, made by `device.capture`. */
@@ -8,11 +9,13 @@ export class Graph<T = unknown> {
   readonly result: T;
   readonly #device: Device;
   readonly #recorded: BackendGraph;
+  readonly #copies: readonly TiledCopy[];
   #disposed = false;
 
   /** @internal */
-  constructor(device: Device, recorded: BackendGraph, result: T) {
+  constructor(device: Device, recorded: BackendGraph, result: T, copies: readonly TiledCopy[]) {
     this.#device = device;
+    this.#copies = copies.map((copy) => copy.retain());
     this.#recorded = recorded;
     this.result = result;
   }
@@ -21,6 +24,8 @@ export class Graph<T = unknown> {
   replay(): void {
     if (this.#disposed) throw new WarptileError('ERR_DISPOSED', 'graph: it has been disposed');
     this.#device.checkOpen();
+    // The values may have been written to since, also by the last replay.
+    for (const copy of this.#copies) if (!copy.fresh) copy.refresh();
     this.#recorded.replay();
   }
 
@@ -29,6 +34,7 @@ export class Graph<T = unknown> {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#recorded.dispose();
+    for (const copy of this.#copies) copy.dispose();
   }
 
   [Symbol.dispose](): void {

@@ -1,4 +1,5 @@
 import type { SparsePattern } from '../backends/calls/sparse-pattern.js';
+import type { SpmmPlan } from '../backends/calls/spmm.js';
 import type { Device, TensorOwner } from '../device/device.js';
 import { fail, WarptileError } from '../errors.js';
 import { type FloatDType, type StorageArray, storageArray } from '../tensor/dtype.js';
@@ -14,6 +15,18 @@ export interface SparseParts<D extends FloatDType = FloatDType> {
   readonly rowPointers: Tensor<'int32'>;
   readonly columnIndices: Tensor<'int32'>;
   readonly values: Tensor<D>;
+  /** The table of `topology.segments`, for CSR. */
+  readonly segments?: Tensor<'int32'> | undefined;
+}
+
+/** @internal The plan of a product and what it was made for. */
+export interface RememberedPlan {
+  readonly width: number;
+  readonly batch: number;
+  readonly aligned: boolean;
+  readonly tiles: object | undefined;
+  readonly variant: string;
+  readonly plan: SpmmPlan;
 }
 
 const brand = Symbol.for('warptile.SparseMatrix');
@@ -36,6 +49,10 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
   readonly batch: number | undefined;
   /** @internal Shared by every matrix over this pattern. */
   readonly topology: Topology;
+  /** @internal The table of `topology.segments`. */
+  readonly segments: Tensor<'int32'> | undefined;
+  /** @internal How the last product was planned. */
+  lastPlan: RememberedPlan | undefined;
   /** @internal What backends read; CSR has 1 x 1 blocks. */
   readonly pattern: SparsePattern;
 
@@ -53,6 +70,7 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
     this.rowPointers.freeze();
     this.columnIndices.freeze();
     this.values = parts.values;
+    this.segments = parts.segments;
     this.dtype = parts.values.dtype;
     this.device = parts.values.device;
     this.batch = parts.values.shape.length > unbatchedRank ? parts.values.shape[0] : undefined;
@@ -111,7 +129,8 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
 
   /** @internal */
   ownedTensors(): readonly Tensor[] {
-    return [this.rowPointers, this.columnIndices, this.values];
+    const tensors = [this.rowPointers, this.columnIndices, this.values];
+    return this.segments === undefined ? tensors : [...tensors, this.segments];
   }
 
   /** @internal Throws ERR_DISPOSED when a handle or the device is gone. */
@@ -141,13 +160,14 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
       this.rowPointers.to(device),
       this.columnIndices.to(device),
       this.values.to(device),
+      this.segments?.to(device),
     ]);
     const failed = copies.find((copy) => copy.status === 'rejected');
     if (failed !== undefined) {
-      for (const copy of copies) if (copy.status === 'fulfilled') copy.value.dispose();
+      for (const copy of copies) if (copy.status === 'fulfilled') copy.value?.dispose();
       throw failed.reason;
     }
-    const [rowPointers, columnIndices, values] = copies.map(
+    const [rowPointers, columnIndices, values, segments] = copies.map(
       (copy) => (copy as PromiseFulfilledResult<Tensor>).value,
     );
     return {
@@ -156,6 +176,7 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
       rowPointers: rowPointers as Tensor<'int32'>,
       columnIndices: columnIndices as Tensor<'int32'>,
       values: values as Tensor<D>,
+      segments: segments as Tensor<'int32'> | undefined,
     };
   }
 }
@@ -198,6 +219,7 @@ export function uploadParts<D extends FloatDType>(
   shape: readonly [number, number],
   pattern: { topology: Topology; rowPointers: Int32Array; columnIndices: Int32Array },
   makeValues: () => Tensor<D>,
+  withSegments = false,
 ): SparseParts<D> {
   const made: Tensor[] = [];
   const keep = <T extends Tensor>(tensor: T): T => {
@@ -209,7 +231,10 @@ export function uploadParts<D extends FloatDType>(
     const values = keep(makeValues());
     const rowPointers = keep(device.tensor(pattern.rowPointers, { dtype: 'int32' }));
     const columnIndices = keep(device.tensor(pattern.columnIndices, { dtype: 'int32' }));
-    return { shape, topology: pattern.topology, rowPointers, columnIndices, values };
+    const { topology } = pattern;
+    const table = withSegments ? topology.segments?.table : undefined;
+    const segments = table === undefined ? undefined : keep(device.tensor(table, { dtype: 'int32' }));
+    return { shape, topology, rowPointers, columnIndices, values, segments };
   } catch (error) {
     for (const tensor of made) tensor.dispose();
     throw error;
@@ -260,10 +285,11 @@ function ones(dtype: FloatDType, elements: number): StorageArray {
 }
 
 function shareParts<E extends FloatDType>(matrix: SparseMatrix, values: Tensor<E>): SparseParts<E> {
-  const { shape, topology, rowPointers, columnIndices } = matrix;
+  const { shape, topology, rowPointers, columnIndices, segments } = matrix;
   return {
     shape,
     topology,
+    segments: segments?.reshape(segments.shape),
     rowPointers: rowPointers.reshape(rowPointers.shape),
     columnIndices: columnIndices.reshape(columnIndices.shape),
     values,

@@ -1,6 +1,7 @@
 import type { Backend, BackendBuffer, View } from '../backends/backend.js';
 import type { Device } from '../device/device.js';
 import { fail, WarptileError } from '../errors.js';
+import type { TiledCopy } from '../formats/tiled-copy.js';
 import { checkedProduct, checkInteger, checkShape } from '../validate.js';
 import { type DataOf, type DType, dtypeInfo, type StorageArray, storageArray } from './dtype.js';
 import { bfloat16Value, float16Value } from './half.js';
@@ -48,6 +49,8 @@ export class Tensor<D extends DType = DType> {
   readonly size: number;
   /** @internal What backends read and write. */
   readonly view: View;
+  /** @internal A copy of the elements in another format, which goes with this handle. */
+  tiles: TiledCopy | undefined;
   readonly #storage: Storage;
   #disposed = false;
 
@@ -93,6 +96,8 @@ export class Tensor<D extends DType = DType> {
     dropped.unregister(this);
     this.device.scope?.delete(this);
     this.#storage.release();
+    this.tiles?.dispose();
+    this.tiles = undefined;
   }
 
   [Symbol.dispose](): void {

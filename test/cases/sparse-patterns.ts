@@ -11,9 +11,10 @@ import type { Random } from '../harness/random.js';
 
 /**
  * uniform: each position with probability `density`. skewed: few long rows, many short and empty ones, the same mean. banded:
- * around the diagonal. lastColumn: one entry a row, in the last column. full, empty: all or nothing.
+ * around the diagonal. lastColumn: one entry a row, in the last column. full, empty: all or nothing. longRows: at most one entry a row, but
+ * the first, one in the middle and the last row are long.
  */
-export type PatternKind = 'uniform' | 'skewed' | 'banded' | 'lastColumn' | 'full' | 'empty';
+export type PatternKind = 'uniform' | 'skewed' | 'banded' | 'lastColumn' | 'full' | 'empty' | 'longRows';
 
 export interface PatternSpec {
   readonly rows: number;
@@ -34,6 +35,7 @@ export function drawPattern(spec: PatternSpec, random: Random): HostPattern {
   const [blockRows, blockColumns] = spec.block ?? [1, 1];
   const rows = Math.ceil(spec.rows / blockRows);
   const columns = Math.ceil(spec.columns / blockColumns);
+  if (spec.kind === 'longRows') return drawLongRows(spec, random);
   const pointers = [0];
   const indices: number[] = [];
   for (let row = 0; row < rows; ++row) {
@@ -52,6 +54,22 @@ export function drawPattern(spec: PatternSpec, random: Random): HostPattern {
     rowPointers: Int32Array.from(pointers),
     columnIndices: Int32Array.from(indices),
   };
+}
+
+function drawLongRows({ rows, columns, density = 1 }: PatternSpec, random: Random): HostPattern {
+  const pointers = [0];
+  const indices: number[] = [];
+  const long = new Set([0, Math.floor(rows / 2), rows - 1]);
+  for (let row = 0; row < rows; ++row) {
+    if (long.has(row)) {
+      for (let column = 0; column < columns; ++column) if (random.unit() < density) indices.push(column);
+    } else if (random.unit() < 0.5) {
+      indices.push(random.integer(0, columns - 1));
+    }
+    pointers.push(indices.length);
+  }
+  const [rowPointers, columnIndices] = [Int32Array.from(pointers), Int32Array.from(indices)];
+  return { rows, columns, blockRows: 1, blockColumns: 1, rowPointers, columnIndices };
 }
 
 function rowProbability(spec: PatternSpec, random: Random, row: number, rows: number): number {

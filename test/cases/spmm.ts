@@ -1,6 +1,8 @@
+import type { SpmmPlan } from '../../lib/backends/calls/spmm.js';
 import { storedElements } from '../../lib/backends/reference/sparse-pattern.js';
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
-import { spmm } from '../../lib/ops/spmm.js';
+import { TiledCopy } from '../../lib/formats/tiled-copy.js';
+import { spmm, spmmCall } from '../../lib/ops/spmm.js';
 import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { errorBounds } from '../harness/bound.js';
@@ -14,8 +16,9 @@ import {
   patternName,
   uploadSparse,
 } from './sparse-patterns.js';
+import { variantSpecsOf } from './spmm-variants.js';
 
-interface Spec {
+export interface SpmmSpec {
   readonly pattern: PatternSpec;
   readonly width: number;
   readonly dtype: FloatDType;
@@ -24,6 +27,8 @@ interface Spec {
   /** Batch of the values of A and of B; undefined for none. */
   readonly batches?: readonly [number | undefined, number | undefined];
   readonly reduced?: boolean;
+  /** Runs this kernel instead of the one that the planner chooses. */
+  readonly forced?: { readonly name: string; readonly plan: SpmmPlan; readonly tileRows?: number };
   /** Changes inputs to what a special case needs; such a case has the exact fill alone. */
   readonly special?: {
     readonly name: string;
@@ -31,12 +36,13 @@ interface Spec {
   };
 }
 
-function makeCase(spec: Spec): OperationCase {
-  const { pattern: shape, width, dtype, alpha = 1, beta = 0, batches = [], special } = spec;
+export function makeSpmmCase(spec: SpmmSpec): OperationCase {
+  const { pattern: shape, width, dtype, alpha = 1, beta = 0, batches = [], special, forced } = spec;
   const parts = [patternName(shape), `n=${width}`];
   if (alpha !== 1) parts.push(`alpha=${alpha}`);
   if (beta !== 0) parts.push(`beta=${beta}`);
   if (batches.length > 0) parts.push(`batch=${batches.map((size) => size ?? 'none').join('/')}`);
+  if (forced !== undefined) parts.push(forced.name);
   if (special !== undefined) parts.push(special.name);
   const prepare: OperationCase['prepare'] = (fill, random): PreparedCase => {
     const pattern = drawPattern(shape, random);
@@ -59,9 +65,21 @@ function makeCase(spec: Spec): OperationCase {
         const matrix = uploadSparse(device, shape, pattern, values, dtype, batchA);
         const bShape = [...(batchB === undefined ? [] : [batchB]), shape.columns, width];
         const dense = device.tensor(b.stored, { shape: bShape, dtype, raw: true });
+        if (forced?.tileRows !== undefined) {
+          const rows = forced.tileRows;
+          matrix.values.tiles = device.unscoped(() =>
+            TiledCopy.of(matrix, rows, TiledCopy.count(matrix, rows)),
+          );
+        }
         return {
           inputs: [...matrix.ownedTensors(), dense],
           run: ([out]) => {
+            if (forced !== undefined) {
+              const call = spmmCall(matrix, dense, out, alpha, beta);
+              const tiles = matrix.values.tiles?.call;
+              device.backend.operations.spmm({ ...call, plan: forced.plan, tiles });
+              return;
+            }
             spmm(matrix, dense, { out: out as Tensor<FloatDType>, alpha, beta });
           },
         };
@@ -167,7 +185,7 @@ const batches: readonly (readonly [number | undefined, number | undefined])[] = 
   [undefined, 0],
 ];
 
-const specials: readonly NonNullable<Spec['special']>[] = [
+const specials: readonly NonNullable<SpmmSpec['special']>[] = [
   { name: 'NaN and Infinity in b', edit: (_values, b) => plant(b, 3) },
   { name: 'NaN and Infinity in values', edit: (values) => plant(values, 5) },
   {
@@ -200,8 +218,8 @@ function plant(target: Float64Array, step: number): void {
   }
 }
 
-function specsOf(dtype: FloatDType): Spec[] {
-  const specs: Spec[] = [];
+function specsOf(dtype: FloatDType): SpmmSpec[] {
+  const specs: SpmmSpec[] = [];
   for (const [m, k, width] of shapes) {
     const reduced = [1, 9, 64, 72, 129, 264].includes(width) && dtype !== 'bfloat16';
     specs.push({ pattern: csr(m, k, 'uniform', 0.15), width, dtype, reduced });
@@ -232,8 +250,8 @@ function specsOf(dtype: FloatDType): Spec[] {
   return [...specs, ...blockSpecsOf(dtype)];
 }
 
-function blockSpecsOf(dtype: FloatDType): Spec[] {
-  const specs: Spec[] = [];
+function blockSpecsOf(dtype: FloatDType): SpmmSpec[] {
+  const specs: SpmmSpec[] = [];
   for (const block of blockShapes) {
     const [r, c] = block;
     const reduced = ['8,8', '16,8', '32,32', '64,33', '1,1'].includes(String(block)) && dtype === 'float16';
@@ -253,4 +271,7 @@ function blockSpecsOf(dtype: FloatDType): Spec[] {
   return specs;
 }
 
-export const spmmCases: readonly OperationCase[] = floatDTypes.flatMap(specsOf).map(makeCase);
+export const spmmCases: readonly OperationCase[] = [
+  ...floatDTypes.flatMap(specsOf),
+  ...floatDTypes.flatMap(variantSpecsOf),
+].map(makeSpmmCase);

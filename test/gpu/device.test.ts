@@ -239,7 +239,7 @@ describe('a CUDA device', () => {
     const argument = expect.objectContaining({ code: 'ERR_ARGUMENT' });
     const disposed = expect.objectContaining({ code: 'ERR_DISPOSED' });
     for (const id of [0, stale.id, 1e6, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53]) {
-      const buffer = { id, bytes: 64 };
+      const buffer = { id, bytes: 64, version: 0 };
       expect(() => backend.upload(buffer, 0, new Uint8Array(8))).toThrow(disposed);
       expect(() => backend.fill(buffer, 0, 8, 0)).toThrow(disposed);
       expect(() => backend.copy(live, 0, buffer, 0, 8)).toThrow(disposed);

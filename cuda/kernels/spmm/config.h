@@ -11,6 +11,14 @@ constexpr int kVectorBytes = 16;
 constexpr int kNarrowLanes = 8;  // where a warp's tile would be mostly empty
 constexpr int kWideLanes = 32;
 
+// Row groups: kGroupThreads threads a block, more where a row takes more warps.
+constexpr int kGroupThreads = 128;
+constexpr int kMaxGroupWarps = 8;  // a row
+constexpr int kChunk = 4;          // entries whose columns are loaded at once, and whose rows of B are in flight together
+
+// Tiles: blocks of a cluster (the largest portable size), and the panels that a grid holds.
+constexpr int kMaxCluster = 8;
+
 // Block-sparse: a block row of C times kBlockTileColumns columns by one CTA of 8 x 16 threads.
 constexpr int kBlockThreadRows = 8;
 constexpr int kBlockThreadColumns = 16;
@@ -22,6 +30,14 @@ constexpr int kBlockTileDepth = 32;
 static_assert(kCsrThreads % kWideLanes == 0, "whole warps");
 static_assert(kBlockTileDepth <= kBlockThreads, "one thread finds each row of a tile");
 
+// False where no kernel was compiled for the plan.
+bool has_group(DType dtype, const SpmmPlan& plan);
+bool has_tiles(const SpmmPlan& plan, int tile_rows);
+
+template <typename T>
+Status launch_group(const SpmmParams& params, const LaunchContext& context);
+template <typename T>
+Status launch_tiles(const SpmmParams& params, const LaunchContext& context);
 Status launch_csr(const SpmmParams& params, const LaunchContext& context);
 Status launch_block(const SpmmParams& params, const LaunchContext& context);
 

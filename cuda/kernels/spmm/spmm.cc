@@ -1,15 +1,89 @@
-// SpMM: chooses between the CSR and the block-sparse kernel.
+// SpMM: checks that the plan fits the problem, and launches it.
 
 #include "api/spmm.h"
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include "kernels/spmm/config.h"
 
 namespace warptile {
+namespace spmm_kernels {
+namespace {
+
+bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0; }
+
+bool takes_vectors(const SpmmParams& p) {
+  const int64_t vector = kVectorBytes / static_cast<int64_t>(dtype_bytes(p.dtype));
+  for (const int64_t size : {p.n, p.ldb, p.ldc, p.b_stride, p.c_stride}) {
+    if (size % vector != 0) return false;
+  }
+  return aligned(p.b) && aligned(p.c);
+}
+
+Status run_group(const SpmmParams& p, const LaunchContext& context) {
+  if (!p.pattern.is_csr()) return Status::unsupported("spmm: row groups need a CSR matrix");
+  if (!has_group(p.dtype, p.plan)) return Status::unsupported("spmm: no row-group kernel of this shape");
+  if (!aligned(p.pattern.col)) return Status::unsupported("spmm: row groups need column indices at a multiple of 16 bytes");
+  if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
+  switch (p.dtype) {
+    case DType::kFloat16:
+      return launch_group<__half>(p, context);
+    case DType::kBFloat16:
+      return launch_group<__nv_bfloat16>(p, context);
+    default:
+      return launch_group<float>(p, context);
+  }
+}
+
+Status run_tiles(const SpmmParams& p, const LaunchContext& context) {
+  if (p.tiles.rows == 0 || !p.pattern.is_csr()) return Status::unsupported("spmm: the matrix has no copy in tiles");
+  if (p.dtype == DType::kFloat32) return Status::unsupported("spmm: tiles need float16 or bfloat16");
+  if (p.values_stride != 0) return Status::unsupported("spmm: tiles need one set of values");
+  if (!has_tiles(p.plan, p.tiles.rows)) return Status::unsupported("spmm: no tile kernel of this shape");
+  if (!aligned(p.tiles.values)) return Status::unsupported("spmm: tiles need a multiple of 16 bytes");
+  if (p.plan.cluster > 1 && context.limits->major < 9) {
+    return Status::unsupported("spmm: clusters need compute capability 9.0");
+  }
+  return p.dtype == DType::kFloat16 ? launch_tiles<__half>(p, context) : launch_tiles<__nv_bfloat16>(p, context);
+}
+
+bool power_of_two(int value, int most) { return value >= 1 && value <= most && (value & (value - 1)) == 0; }
+
+}  // namespace
+
+bool has_group(DType dtype, const SpmmPlan& plan) {
+  const int vector = kVectorBytes / static_cast<int>(dtype_bytes(dtype));
+  if (plan.vector != 1 && plan.vector != vector) return false;
+  if (!power_of_two(plan.lanes, 32) || !power_of_two(plan.warps, kMaxGroupWarps)) return false;
+  if (plan.vector == 1 ? plan.lanes != 1 && plan.lanes != 8 && plan.lanes != 32
+                       : plan.lanes == 2 ? vector != 4 : (plan.lanes == 1 || plan.lanes == 4) && vector != 8) {
+    return false;
+  }
+  const int all = 32 / plan.lanes;
+  const int few = all >= 4 ? all / 4 : 1;
+  if (plan.splits != all && plan.splits != few) return false;
+  return plan.warps == 1 || plan.splits == all;
+}
+
+bool has_tiles(const SpmmPlan& plan, int tile_rows) {
+  return (tile_rows == 32 || tile_rows == 64 || tile_rows == 128) && plan.columns == tile_rows &&
+         power_of_two(plan.cluster, kMaxCluster);
+}
+
+}  // namespace spmm_kernels
 
 Status spmm(const SpmmParams& params, const LaunchContext& context) {
   const SparsePattern& a = params.pattern;
   if (a.rows == 0 || params.n == 0 || params.batch == 0) return Status::ok();
-  return a.is_csr() ? spmm_kernels::launch_csr(params, context) : spmm_kernels::launch_block(params, context);
+  switch (params.plan.variant) {
+    case SpmmVariant::kRowGroup:
+      return spmm_kernels::run_group(params, context);
+    case SpmmVariant::kTiles:
+      return spmm_kernels::run_tiles(params, context);
+    default:
+      return a.is_csr() ? spmm_kernels::launch_csr(params, context) : spmm_kernels::launch_block(params, context);
+  }
 }
 
 }  // namespace warptile

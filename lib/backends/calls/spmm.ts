@@ -2,6 +2,47 @@ import type { FloatDType } from '../../tensor/dtype.js';
 import type { View } from '../backend.js';
 import type { SparsePattern } from './sparse-pattern.js';
 
+/** As SpmmVariant of cuda/api/spmm.h, in its order. */
+export const spmmVariants = ['row-split', 'row-group', 'tiles'] as const;
+export type SpmmVariant = (typeof spmmVariants)[number];
+
+/** How a backend is to compute it; the CPU heeds only whether it reads `tiles`. */
+export interface SpmmPlan {
+  readonly variant: SpmmVariant;
+  /** Row group: elements that a lane loads at once; lanes over columns, groups of lanes and warps over the entries of a row. */
+  readonly vector: number;
+  readonly lanes: number;
+  readonly splits: number;
+  readonly warps: number;
+  /** Tiles: columns that a block computes, and blocks of a cluster that share the depth. */
+  readonly columns: number;
+  readonly cluster: number;
+}
+
+/** The table of lib/formats/topology.ts, `Segments`. */
+export interface SegmentsCall {
+  readonly count: number;
+  readonly longRows: number;
+  readonly limit: number;
+  /** int32 [2 count + 3 longRows] */
+  readonly table: View;
+}
+
+/** Columns of a tile: kSpmmTileDepth of cuda/api/spmm.h. */
+export const tileDepth = 64;
+
+/** A in dense tiles of `rows` x 64 elements, panel by panel; tiles without entries are left out. */
+export interface TilesCall {
+  readonly rows: number;
+  readonly count: number;
+  /** int32 [ceil(m / rows) + 1] */
+  readonly panelPointers: View;
+  /** int32 [count]: tile t covers columns 64 columns[t] on. */
+  readonly columns: View;
+  /** [count, rows, 64] */
+  readonly values: View;
+}
+
 /** C = alpha A B + beta C for each of `batch` problems. Strides are in elements; 0 shares one operand. */
 export interface SpmmCall {
   readonly dtype: FloatDType;
@@ -24,4 +65,35 @@ export interface SpmmCall {
   /** Representable in float32. */
   readonly alpha: number;
   readonly beta: number;
+  readonly plan: SpmmPlan;
+  /** None where no row is long, and for blocks. */
+  readonly segments: SegmentsCall | undefined;
+  /** For plans of the variant 'tiles': the same numbers as `values`. */
+  readonly tiles: TilesCall | undefined;
+}
+
+/** Counts the tiles of each panel of `tileRows` rows. */
+export interface SpmmCountTilesCall {
+  /** CSR */
+  readonly pattern: SparsePattern;
+  readonly tileRows: number;
+  /** int32 [ceil(m / tileRows)] */
+  readonly counts: View;
+}
+
+/** Writes a matrix in tiles. */
+export interface SpmmFillTilesCall {
+  readonly dtype: FloatDType;
+  /** CSR */
+  readonly pattern: SparsePattern;
+  /** [stored] */
+  readonly values: View;
+  /** int32 [ceil(m / tileRows) + 1], sums of the counts. */
+  readonly panelPointers: View;
+  readonly tileRows: number;
+  readonly count: number;
+  /** int32 [count] */
+  readonly columns: View;
+  /** [count, tileRows, 64] */
+  readonly tileValues: View;
 }

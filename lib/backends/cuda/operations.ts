@@ -6,7 +6,7 @@ import { marshalNeighborhoodAttention } from './neighborhood-attention.js';
 import { marshalSddmm } from './sddmm.js';
 import { marshalSparseAttention } from './sparse-attention.js';
 import { marshalSparseSoftmax } from './sparse-softmax.js';
-import { marshalSpmm } from './spmm.js';
+import { marshalSpmm, marshalSpmmCountTiles, marshalSpmmFillTiles } from './spmm.js';
 import { marshalW4A16Matmul } from './w4a16.js';
 
 /** How each operation's call is marshalled for the addon. */
@@ -23,5 +23,7 @@ export const cudaOperations: CudaOperations = {
   sparseAttention: marshalSparseAttention,
   sparseSoftmax: marshalSparseSoftmax,
   spmm: marshalSpmm,
+  spmmCountTiles: marshalSpmmCountTiles,
+  spmmFillTiles: marshalSpmmFillTiles,
   w4a16Matmul: marshalW4A16Matmul,
 };

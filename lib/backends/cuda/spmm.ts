@@ -1,4 +1,9 @@
-import type { SpmmCall } from '../calls/spmm.js';
+import {
+  type SpmmCall,
+  type SpmmCountTilesCall,
+  type SpmmFillTilesCall,
+  spmmVariants,
+} from '../calls/spmm.js';
 import type { CommandWriter } from './command-writer.js';
 import { writePattern } from './sparse-pattern.js';
 
@@ -16,4 +21,36 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .view(call.values)
     .view(call.b)
     .view(call.c);
+  const { plan, segments, tiles } = call;
+  command
+    .number(spmmVariants.indexOf(plan.variant))
+    .number(plan.vector)
+    .number(plan.lanes)
+    .number(plan.splits)
+    .number(plan.warps)
+    .number(plan.columns)
+    .number(plan.cluster)
+    .number(segments?.count ?? 0)
+    .number(segments?.longRows ?? 0)
+    .number(segments?.limit ?? 0)
+    .view(segments?.table)
+    .number(tiles?.rows ?? 0)
+    .number(tiles?.count ?? 0)
+    .view(tiles?.panelPointers)
+    .view(tiles?.columns)
+    .view(tiles?.values);
+}
+
+export function marshalSpmmCountTiles(command: CommandWriter, call: SpmmCountTilesCall): void {
+  writePattern(command, call.pattern).number(call.tileRows).view(call.counts);
+}
+
+export function marshalSpmmFillTiles(command: CommandWriter, call: SpmmFillTilesCall): void {
+  writePattern(command.dtype(call.dtype), call.pattern)
+    .number(call.tileRows)
+    .number(call.count)
+    .view(call.values)
+    .view(call.panelPointers)
+    .view(call.columns)
+    .view(call.tileValues);
 }

@@ -6,6 +6,7 @@ import { runSddmm } from './sddmm.js';
 import { runSparseAttention } from './sparse-attention.js';
 import { runSparseSoftmax } from './sparse-softmax.js';
 import { runSpmm } from './spmm.js';
+import { runSpmmCountTiles, runSpmmFillTiles } from './spmm-tiles.js';
 import { runW4A16Matmul } from './w4a16.js';
 
 /** The CPU implementation of every operation: one row each. */
@@ -17,5 +18,7 @@ export const referenceOperations: Operations = {
   sparseAttention: runSparseAttention,
   sparseSoftmax: runSparseSoftmax,
   spmm: runSpmm,
+  spmmCountTiles: runSpmmCountTiles,
+  spmmFillTiles: runSpmmFillTiles,
   w4a16Matmul: runW4A16Matmul,
 };

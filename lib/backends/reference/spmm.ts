@@ -1,6 +1,7 @@
 import type { SpmmCall } from '../calls/spmm.js';
 import { type HostPattern, listRow, readPattern, rowEntries } from './sparse-pattern.js';
-import { elementsOf, encode, readFloats } from './views.js';
+import { valuesInTiles } from './spmm-tiles.js';
+import { decode, elementsOf, encode, readFloats } from './views.js';
 
 /** Strides are in elements; a stride of 0 shares one operand among the problems of a batch. */
 export interface SpmmProblem {
@@ -72,7 +73,7 @@ export function runSpmm(call: SpmmCall): void {
   const { values } = spmmReference({
     ...call,
     pattern: readPattern(pattern),
-    values: readFloats(call.values),
+    values: call.plan.variant === 'tiles' ? decode(dtype, valuesInTiles(call)) : readFloats(call.values),
     b: readFloats(call.b),
     c: call.beta === 0 ? undefined : readFloats(call.c),
   });

@@ -1,0 +1,95 @@
+import type { SpmmVariant } from '../backends/calls/spmm.js';
+import { fail, WarptileError } from '../errors.js';
+import {
+  mostTiles,
+  planDevice,
+  type SpmmFeatures,
+  selectSpmm,
+  tileSizes,
+  tilesProblem,
+} from '../ops/spmm-plan.js';
+import { checkInteger, checkOneOf, checkOptions, own } from '../validate.js';
+import type { SparseMatrix } from './sparse-matrix.js';
+import { TiledCopy } from './tiled-copy.js';
+
+export interface PrepareOptions {
+  /** Columns of the dense operand. */
+  n: number;
+  /** 'tiles' builds the copy whether or not a gain is expected. Default: as the planner judges. */
+  variant?: 'tiles';
+}
+
+/** A copy may be as large as this many times the matrix, or as this many bytes. */
+const mostMultiple = 16;
+const mostSmallBytes = 2 ** 24;
+
+/** @internal As CsrMatrix.prepare. */
+export function prepareSpmm(matrix: SparseMatrix, options: PrepareOptions): SpmmVariant {
+  if (options === undefined) fail('ERR_ARGUMENT', 'options', 'an object', options);
+  const checked = checkOptions(options, ['n', 'variant']);
+  const width = checkInteger(own(checked, 'n'), 'n', 1);
+  const asked = own(checked, 'variant');
+  if (asked !== undefined) checkOneOf(asked, 'variant', ['tiles']);
+  const { device } = matrix;
+  if (device.capturing) {
+    throw new WarptileError('ERR_UNSUPPORTED', 'capture: prepare cannot be recorded; do it before or after');
+  }
+  const features = featuresOf(matrix, width);
+  const impossible = tilesProblem(features);
+  if (impossible !== undefined) {
+    if (asked !== undefined) throw new WarptileError('ERR_UNSUPPORTED', `variant: ${impossible}`);
+    return selectSpmm(features, planDevice(device)).plan.variant;
+  }
+  const held = matrix.values.tiles;
+  if (held !== undefined) {
+    if (!held.fresh) held.refresh();
+    if (asked !== undefined) return 'tiles';
+    return selectSpmm({ ...features, tiles: held }, planDevice(device)).plan.variant;
+  }
+  // Judged first by the most tiles there can be, then by a count: reading that back waits for the device.
+  const rows = bestRows(matrix, features);
+  const counts = TiledCopy.count(matrix, rows);
+  const count = counts.reduce((sum, value) => sum + value, 0);
+  const bytes = count * rows * 64 * 2;
+  const most = Math.max(mostSmallBytes, mostMultiple * matrix.nnz * 6);
+  if (bytes > most) {
+    if (asked !== undefined) fail('ERR_LIMIT', 'variant', `tiles of at most ${most} bytes`, bytes);
+    return selectSpmm(features, planDevice(device)).plan.variant;
+  }
+  const { plan } = selectSpmm({ ...features, tiles: { rows, count } }, planDevice(device));
+  if (asked === undefined && plan.variant !== 'tiles') return plan.variant;
+  // The copy outlives the scope in which it is made: it goes with the values.
+  matrix.values.tiles = device.unscoped(() => TiledCopy.of(matrix, rows, counts));
+  return 'tiles';
+}
+
+/** The height of tiles that is expected to be fastest, were all of them stored. */
+function bestRows(matrix: SparseMatrix, features: SpmmFeatures): number {
+  let [best, fastest] = [tileSizes[0] as number, Number.POSITIVE_INFINITY];
+  for (const rows of tileSizes) {
+    const tiles = { rows, count: mostTiles(features, rows) };
+    const { candidates } = selectSpmm({ ...features, tiles }, planDevice(matrix.device));
+    const us = candidates.find(({ variant }) => variant === 'tiles')?.us ?? Number.POSITIVE_INFINITY;
+    if (us < fastest) [best, fastest] = [rows, us];
+  }
+  return best;
+}
+
+/** @internal What the planner knows of a matrix; operands whose rows are aligned, and no copy. */
+export function featuresOf(matrix: SparseMatrix, width: number): SpmmFeatures {
+  const { topology, pattern, dtype } = matrix;
+  return {
+    dtype,
+    format: matrix.format,
+    rows: pattern.rows,
+    columns: pattern.columns,
+    stored: topology.stored,
+    longestRow: topology.longestRow,
+    segments: topology.segments,
+    width,
+    batch: 1,
+    batchedValues: matrix.batch !== undefined,
+    vectors: width % (dtype === 'float32' ? 4 : 8) === 0,
+    tiles: undefined,
+  };
+}

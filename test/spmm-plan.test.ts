@@ -1,0 +1,272 @@
+import type { SpmmCall } from '../lib/backends/calls/spmm.js';
+import { cutLongRows } from '../lib/formats/topology.js';
+import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
+import { groupPlans, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
+import { floatDTypes } from '../lib/tensor/dtype.js';
+import { Random } from './harness/random.js';
+
+const h200 = { multiprocessors: 132, clusters: true };
+
+const features = (change: Partial<SpmmFeatures> = {}): SpmmFeatures => ({
+  dtype: 'float16',
+  format: 'csr',
+  rows: 512,
+  columns: 512,
+  stored: 52_000,
+  longestRow: 140,
+  segments: undefined,
+  width: 128,
+  batch: 1,
+  batchedValues: false,
+  vectors: true,
+  tiles: undefined,
+  ...change,
+});
+
+describe('selectSpmm', () => {
+  test('is a pure function that lists every variant with a time or a problem', () => {
+    const { plan, candidates } = selectSpmm(features(), h200);
+    expect(selectSpmm(features(), h200)).toEqual({ plan, candidates });
+    expect(candidates.map(({ variant }) => variant)).toEqual(['row-split', 'row-group', 'tiles']);
+    for (const { us, problem } of candidates) expect(us === undefined).toBe(problem !== undefined);
+    const fastest = candidates.reduce((a, b) => ((b.us ?? 1e9) < (a.us ?? 1e9) ? b : a));
+    expect(plan.variant).toBe(fastest.variant);
+  });
+
+  test.each([
+    [{ dtype: 'float32' }, 'tiles', 'needs float16 or bfloat16'],
+    [{ batchedValues: true }, 'tiles', 'needs one set of values'],
+    [{ columns: 2 ** 22 }, 'tiles', 'needs at most 2097152 columns'],
+    [{}, 'tiles', 'needs an up-to-date copy'],
+    [{ format: 'block-sparse' }, 'row-group', 'needs a CSR matrix'],
+  ] as const)('refuses to force an impossible variant: %o', (change, variant, problem) => {
+    expect(() => selectSpmm(features(change as Partial<SpmmFeatures>), h200, variant)).toThrow(
+      expect.objectContaining({ code: 'ERR_UNSUPPORTED', message: expect.stringContaining(problem) }),
+    );
+  });
+
+  test('uses clusters only where the device has them', () => {
+    const tiles = { rows: 32, count: 128 };
+    const { plan } = selectSpmm(features({ tiles, width: 32 }), { ...h200, clusters: false }, 'tiles');
+    expect(plan.cluster).toBe(1);
+  });
+
+  test.each(floatDTypes)('every %s plan shares out a warp and fits some kernel', (dtype) => {
+    for (const width of [1, 2, 3, 4, 7, 8, 9, 16, 31, 32, 33, 64, 100, 128, 256, 257, 4096]) {
+      for (const vectors of [true, false]) {
+        const vector = dtype === 'float32' ? 4 : 8;
+        if (vectors && width % vector !== 0) continue;
+        const plans = [...groupPlans(features({ dtype, width, vectors }))];
+        expect(plans.length).toBeGreaterThan(0);
+        for (const plan of plans) {
+          expect([1, vectors ? vector : 1]).toContain(plan.vector);
+          expect(32 % (plan.lanes * plan.splits)).toBe(0);
+          if (plan.warps > 1) expect(plan.lanes * plan.splits).toBe(32);
+        }
+      }
+    }
+  });
+});
+
+describe('cutLongRows', () => {
+  const pointers = (lengths: readonly number[]): Int32Array => {
+    const result = new Int32Array(lengths.length + 1);
+    lengths.forEach((length, row) => {
+      result[row + 1] = result[row] + length;
+    });
+    return result;
+  };
+
+  test('leaves even patterns and few rows alone', () => {
+    expect(cutLongRows(pointers(new Array(5000).fill(600)), 600)).toBeUndefined();
+    expect(cutLongRows(pointers([3, 5000, 2]), 5000)).toBeUndefined();
+    expect(cutLongRows(pointers([]), 0)).toBeUndefined();
+  });
+
+  test('covers each long row with segments in order, and no other row', () => {
+    const random = new Random('segments');
+    const lengths = Array.from({ length: 3000 }, () => random.integer(0, 70));
+    lengths[0] = 4000;
+    lengths[17] = 999;
+    lengths[2999] = 513;
+    const rowPointers = pointers(lengths);
+    const { count, longRows, limit, table } = cutLongRows(rowPointers, 4000) ?? fail();
+    expect(table.length).toBe(2 * count + 3 * longRows);
+    expect(longRows).toBe(lengths.filter((length) => length > limit).length);
+    let next = 0;
+    for (let i = 0; i < longRows; ++i) {
+      const [row, first, last] = table.subarray(2 * count + 3 * i, 2 * count + 3 * i + 3);
+      expect(first).toBe(next);
+      next = last;
+      let at = rowPointers[row];
+      for (let segment = first; segment < last; ++segment) {
+        expect(table[2 * segment]).toBe(at);
+        at = table[2 * segment + 1];
+        expect(at - table[2 * segment]).toBeLessThanOrEqual(limit);
+      }
+      expect(at).toBe(rowPointers[row + 1]);
+    }
+    expect(next).toBe(count);
+  });
+});
+
+describe('prepare', () => {
+  let device: Device;
+  beforeEach(async () => {
+    device = await openDevice('cpu');
+  });
+  afterEach(() => device.dispose());
+
+  const make = (density = 0.5, dtype: 'float16' | 'float32' = 'float16'): CsrMatrix<typeof dtype> => {
+    const random = new Random('prepare');
+    const rowPointers = [0];
+    const columnIndices: number[] = [];
+    for (let row = 0; row < 70; ++row) {
+      for (let column = 0; column < 130; ++column) if (random.unit() < density) columnIndices.push(column);
+      rowPointers.push(columnIndices.length);
+    }
+    const values = columnIndices.map(() => random.integer(-3, 3));
+    return device.csr({ shape: [70, 130], rowPointers, columnIndices, values, dtype });
+  };
+  const operand = (n: number) =>
+    device.tensor(
+      Float32Array.from({ length: 130 * n }, (_, i) => (i % 7) - 3),
+      {
+        shape: [130, n],
+        dtype: 'float16',
+      },
+    );
+  /** The calls that reach the backend. */
+  const spy = (): SpmmCall[] => {
+    const calls: SpmmCall[] = [];
+    const { operations } = device.backend;
+    const run = operations.spmm;
+    operations.spmm = (call) => {
+      calls.push(call);
+      run(call);
+    };
+    return calls;
+  };
+
+  test('changes the variant, not the result, and explain says so', async () => {
+    const [a, b] = [make(), operand(64)];
+    expect(explainSpmm(a, b).candidates[2].problem).toMatch(/up-to-date copy/);
+    const plain = await spmm(a, b).data();
+    expect(a.prepare({ n: 64, variant: 'tiles' })).toBe('tiles');
+    const explained = explainSpmm(a, b);
+    expect(explained.candidates[2].us).toBeGreaterThan(0);
+    expect(explained.reason).toMatch(/expected to take [\d.]+ us/);
+    expect(await spmm(a, b, { variant: 'tiles' }).data()).toEqual(plain);
+  });
+
+  test.each(['out of an operation', 'copyFrom', 'a view', 'a replay'])(
+    'a copy is out of use once its values change by %s, until it is prepared again',
+    async (way) => {
+      const [a, b, c] = [make(), operand(8), device.zeros([70, 8], 'float16')];
+      const other = device.tensor(new Float32Array(a.nnz).fill(2), { dtype: 'float16' });
+      const graph = way === 'a replay' ? device.capture(() => a.values.copyFrom(other)) : undefined;
+      a.prepare({ n: 8, variant: 'tiles' });
+      const calls = spy();
+      spmm(a, b, { out: c, variant: 'tiles' });
+      expect(calls[0].tiles).toBeDefined();
+      if (graph !== undefined) graph.replay();
+      else if (way === 'copyFrom') a.values.copyFrom(other);
+      else if (way === 'a view') a.values.reshape([1, a.nnz]).copyFrom(other.reshape([1, a.nnz]));
+      else {
+        const identity = device.csr({
+          shape: [a.nnz, a.nnz],
+          rowPointers: Int32Array.from({ length: a.nnz + 1 }, (_, i) => i),
+          columnIndices: Int32Array.from({ length: a.nnz }, (_, i) => i),
+          dtype: 'float16',
+        });
+        const [source, out] = [other.reshape([a.nnz, 1]), a.values.reshape([a.nnz, 1])];
+        spmm(identity, source, { out });
+      }
+      expect(() => spmm(a, b, { out: c, variant: 'tiles' })).toThrow(
+        expect.objectContaining({ code: 'ERR_UNSUPPORTED' }),
+      );
+      const after = await spmm(a, b).data();
+      expect(calls.at(-1)?.tiles).toBeUndefined();
+      a.prepare({ n: 8, variant: 'tiles' });
+      spmm(a, b, { out: c, variant: 'tiles' });
+      expect(calls.at(-1)?.tiles).toBeDefined();
+      expect(await c.data()).toEqual(after);
+    },
+  );
+
+  test('a recorded copy follows its values, and outlives the matrix', async () => {
+    const [a, b, c] = [make(), operand(8), device.zeros([70, 8], 'float16')];
+    a.prepare({ n: 8, variant: 'tiles' });
+    const graph = device.capture(() => spmm(a, b, { out: c, variant: 'tiles' }));
+    graph.replay();
+    expect(await c.data()).toEqual(await spmm(a, b, { variant: 'row-split' }).data());
+    const other = device.tensor(new Float32Array(a.nnz).fill(2), { dtype: 'float16' });
+    a.values.copyFrom(other);
+    graph.replay();
+    const changed = await spmm(a, b, { variant: 'row-split' }).data();
+    expect(await c.data()).toEqual(changed);
+    a.dispose();
+    c.copyFrom(device.zeros([70, 8], 'float16'));
+    graph.replay();
+    expect(await c.data()).toEqual(changed);
+    graph.dispose();
+  });
+
+  test('values written within a recording are not read from a copy', () => {
+    const [a, b, c] = [make(), operand(8), device.zeros([70, 8], 'float16')];
+    const other = device.tensor(new Float32Array(a.nnz).fill(2), { dtype: 'float16' });
+    a.prepare({ n: 8, variant: 'tiles' });
+    const calls = spy();
+    device.capture(() => {
+      a.values.copyFrom(other);
+      spmm(a, b, { out: c });
+    });
+    expect(calls[0].tiles).toBeUndefined();
+  });
+
+  test('frees the copy with the values, in and out of tidy', () => {
+    const a = make();
+    const before = device.memory().handles;
+    device.tidy(() => {
+      a.prepare({ n: 8, variant: 'tiles' });
+    });
+    expect(device.memory().handles).toBeGreaterThan(before);
+    spmm(a, operand(8), { variant: 'tiles' }).dispose();
+    a.dispose();
+    const empty = device.memory().handles;
+    device.tidy(() => {
+      make().prepare({ n: 8, variant: 'tiles' });
+    });
+    expect(device.memory().handles).toBe(empty);
+  });
+
+  test('refuses what it cannot do', () => {
+    const [a, wide] = [make(), make(0.5, 'float32')];
+    const unsupported = expect.objectContaining({ code: 'ERR_UNSUPPORTED' });
+    expect(() => device.capture(() => a.prepare({ n: 8 }))).toThrow(unsupported);
+    expect(() => wide.prepare({ n: 8, variant: 'tiles' })).toThrow(unsupported);
+    expect(wide.prepare({ n: 8 })).not.toBe('tiles');
+    const argument = expect.objectContaining({ code: 'ERR_ARGUMENT' });
+    expect(() => a.prepare({ n: 0 })).toThrow(argument);
+    expect(() => a.prepare({ n: 8, variant: 'row-group' as 'tiles' })).toThrow(argument);
+    expect(() => a.prepare({ n: 8, x: 1 } as { n: number })).toThrow(argument);
+    expect(() => a.prepare(undefined as never)).toThrow(argument);
+    expect(() => spmm(a, operand(8), { variant: 'fast' as 'tiles' })).toThrow(argument);
+    a.dispose();
+    expect(() => a.prepare({ n: 8 })).toThrow(expect.objectContaining({ code: 'ERR_DISPOSED' }));
+  });
+
+  test('refuses tiles of many times the memory of the matrix', () => {
+    const n = 20_000;
+    const diagonal = device.csr({
+      shape: [n, 64 * n],
+      rowPointers: Int32Array.from({ length: n + 1 }, (_, i) => i),
+      columnIndices: Int32Array.from({ length: n }, (_, i) => 64 * i),
+      dtype: 'float16',
+    });
+    expect(() => diagonal.prepare({ n: 32, variant: 'tiles' })).toThrow(
+      expect.objectContaining({ code: 'ERR_LIMIT' }),
+    );
+    expect(diagonal.prepare({ n: 32 })).not.toBe('tiles');
+  });
+});
