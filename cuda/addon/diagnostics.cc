@@ -19,4 +19,15 @@ Status diagnostic_trap(CommandReader& in, const LaunchContext& context) {
   return trap(context);
 }
 
+Status diagnostic_read(CommandReader& in, const LaunchContext& context) {
+  constexpr int64_t kWord = 16;
+  ReadParams params;
+  params.bytes = in.size("bytes");
+  if (params.bytes % kWord != 0) return Status::invalid("bytes: a multiple of 16");
+  params.source = in.input("source", kWord, {params.bytes / kWord});
+  params.sink = static_cast<uint32_t*>(in.output("sink", sizeof(uint32_t), {1}));
+  in.finish();
+  return read(params, context);
+}
+
 }  // namespace warptile::addon

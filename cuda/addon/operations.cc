@@ -8,6 +8,7 @@ namespace warptile::addon {
 const std::vector<OperationRow>& operation_table() {
   static const std::vector<OperationRow> table = {
       {"attention", attention},
+      {"diagnosticRead", diagnostic_read},
       {"diagnosticSpin", diagnostic_spin},
       {"diagnosticTrap", diagnostic_trap},
       {"kroneckerMatmul", kronecker_matmul},

@@ -15,7 +15,8 @@ struct OperationRow {
 };
 
 Status attention(CommandReader& in, const LaunchContext& context);
-// The diagnostic rows are for tests: no public operation uses them.
+// The diagnostic rows are for tests and the benchmark: no public operation uses them.
+Status diagnostic_read(CommandReader& in, const LaunchContext& context);
 Status diagnostic_spin(CommandReader& in, const LaunchContext& context);
 Status diagnostic_trap(CommandReader& in, const LaunchContext& context);
 Status kronecker_matmul(CommandReader& in, const LaunchContext& context);

@@ -5,7 +5,9 @@
 #include "addon/command_reader.h"
 #include "addon/entry.h"
 #include "addon/sparse_commands.h"
+#include "peers/cublas.h"
 #include "peers/cusparse.h"
+#include "peers/nvml.h"
 
 namespace warptile::addon {
 namespace {
@@ -40,6 +42,37 @@ peers::CusparseMatrix cusparse_matrix(const SparsePattern& pattern, const void* 
   matrix.col = pattern.col;
   matrix.values = const_cast<void*>(values);
   return matrix;
+}
+
+// A dense product of what is stored is worth comparing from this share of stored elements on.
+constexpr double kLeastDensity = 0.1;
+
+Status prepare_dense(CommandReader& in, cudaStream_t stream, Peer& peer) {
+  const SpmmParams p = read_spmm(in);
+  if (p.batch != 1) return Status::unsupported("batches are not compared");
+  const SparsePattern& a = p.pattern;
+  const double elements = static_cast<double>(a.stored) * a.block_rows * a.block_columns;
+  if (elements < kLeastDensity * static_cast<double>(a.rows) * static_cast<double>(a.columns)) {
+    return Status::unsupported("less than a tenth of the matrix is stored");
+  }
+  peers::CublasDensified problem;
+  problem.dtype = p.dtype;
+  problem.rows = a.rows;
+  problem.columns = a.columns;
+  problem.block_rows = a.block_rows;
+  problem.block_columns = a.block_columns;
+  problem.stored = a.stored;
+  problem.row_ptr = a.row_ptr;
+  problem.col = a.col;
+  problem.values = p.values;
+  problem.n = p.n;
+  problem.b = p.b;
+  problem.ldb = p.ldb;
+  problem.c = p.c;
+  problem.ldc = p.ldc;
+  problem.alpha = p.alpha;
+  problem.beta = p.beta;
+  return prepare_cublas_densified(problem, stream, peer.workspace, &peer.plan);
 }
 
 template <CusparseSpmmAlgorithm kAlgorithm>
@@ -87,6 +120,7 @@ struct PeerRow {
 // One row a routine.
 constexpr PeerRow kPeers[] = {
     {"sddmm", "cusparse", prepare_sddmm},
+    {"spmm", "cublas dense", prepare_dense},
     {"spmm", "cusparse default", prepare_spmm<CusparseSpmmAlgorithm::kDefault>},
     {"spmm", "cusparse CSR_ALG1", prepare_spmm<CusparseSpmmAlgorithm::kCsr1>},
     {"spmm", "cusparse CSR_ALG2", prepare_spmm<CusparseSpmmAlgorithm::kCsr2>},
@@ -94,21 +128,42 @@ constexpr PeerRow kPeers[] = {
     {"spmm", "cusparse BSR_ALG1", prepare_spmm<CusparseSpmmAlgorithm::kBsr1>},
 };
 
+struct Library {
+  const char* name;
+  Status (*find)(std::string* description);
+};
+
+constexpr Library kLibraries[] = {
+    {"cuSPARSE", peers::cusparse_library},
+    {"cuBLAS", peers::cublas_library},
+    {"NVML", peers::nvml_library},
+};
+
 // peerLibraries() -> [{ name, file } or { name, problem }]
 Napi::Value peer_libraries(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  std::string file;
-  const Status status = peers::cusparse_library(&file);
-  Napi::Object cusparse = Napi::Object::New(env);
-  cusparse.Set("name", "cuSPARSE");
-  if (status.is_ok()) {
-    cusparse.Set("file", file);
-  } else {
-    cusparse.Set("problem", status.message());
+  Napi::Array libraries = Napi::Array::New(env, std::size(kLibraries));
+  for (uint32_t i = 0; i < std::size(kLibraries); ++i) {
+    std::string file;
+    const Status status = kLibraries[i].find(&file);
+    Napi::Object library = Napi::Object::New(env);
+    library.Set("name", kLibraries[i].name);
+    if (status.is_ok()) {
+      library.Set("file", file);
+    } else {
+      library.Set("problem", status.message());
+    }
+    libraries.Set(i, library);
   }
-  Napi::Array libraries = Napi::Array::New(env, 1);
-  libraries.Set(uint32_t{0}, cusparse);
   return libraries;
+}
+
+// energy(device) -> millijoules that the card has used since its driver was loaded
+Napi::Value energy(const Napi::CallbackInfo& info) {
+  DeviceContext& device = device_argument(info);
+  uint64_t millijoules = 0;
+  device.check(peers::nvml_energy(device.ordinal(), &millijoules));
+  return Napi::Number::New(info.Env(), static_cast<double>(millijoules));
 }
 
 // preparePeer(device, row of `peers`, words: Float64Array, length) -> peer
@@ -157,6 +212,7 @@ void add_peers(Napi::Env env, Napi::Object exports) {
   add("preparePeer", entry<prepare_peer>);
   add("runPeer", entry<run_peer>);
   add("disposePeer", entry<dispose_peer>);
+  add("energy", entry<energy>);
 }
 
 }  // namespace warptile::addon

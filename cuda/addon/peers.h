@@ -5,7 +5,7 @@
 
 namespace warptile::addon {
 
-// Adds `peers`, `peerLibraries`, `preparePeer`, `runPeer` and `disposePeer`.
+// Adds `peers`, `peerLibraries`, `preparePeer`, `runPeer`, `disposePeer` and `energy`.
 void add_peers(Napi::Env env, Napi::Object exports);
 
 }  // namespace warptile::addon

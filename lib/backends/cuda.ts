@@ -64,6 +64,7 @@ interface Addon {
   preparePeer(device: number, row: number, words: Float64Array, length: number): number;
   runPeer(device: number, peer: number): void;
   disposePeer(device: number, peer: number): void;
+  energy(device: number): number;
 }
 
 /** What the search for an addon and a GPU found: for `warptile doctor` and for error messages. */
@@ -250,6 +251,18 @@ export class CudaBackend implements Backend {
    */
   runRow(name: string, words: Float64Array): void {
     guard(() => this.#addon.run(this.#device, this.#addon.operations.indexOf(name), words, words.length));
+  }
+
+  /**
+   * @internal Enqueues a kernel that reads whole 16 bytes of a buffer. `sink` holds 4 bytes, whose value is of no use.
+   */
+  read(source: BackendBuffer, bytes: number, sink: BackendBuffer): void {
+    this.runRow('diagnosticRead', Float64Array.of(bytes, source.id, 0, sink.id, 0));
+  }
+
+  /** @internal Joules that the card has used since its driver was loaded. @throws WarptileError ERR_UNSUPPORTED without NVML. */
+  energy(): number {
+    return guard(() => this.#addon.energy(this.#device)) / 1000;
   }
 
   preparePeers<K extends keyof Operations>(
