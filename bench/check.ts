@@ -10,6 +10,8 @@ export interface Check {
   /** Normalised mean squared error. */
   readonly nmse: number;
   readonly failure?: string;
+  /** It fails, but is as right as sums kept in the output's own dtype can be: enough for a peer, not for us. */
+  readonly coarse?: true;
 }
 
 // As any float dtype, all-ones bytes are NaN: an element that is never written shows.
@@ -24,10 +26,15 @@ export async function checkProblem(problem: BoundProblem, seed: string, samples:
   const chosen = sampleRows(rows, Math.min(samples, problem.samples ?? samples), new Random(seed));
   const stored = await readRows(problem, chosen);
   const { dtype } = output;
-  const { values, bound } = problem.reference(chosen);
+  const { values, bound, ownSums } = problem.reference(chosen);
   const { mismatches, worstRatio, nmse, first } = compare(dtype, stored, { values, bound }, 'random');
-  const failure = mismatches === 0 ? {} : { failure: `${mismatches} of ${values.length} wrong, ${first}` };
-  return { pass: mismatches === 0, error: worstRatio, nmse, ...failure };
+  if (mismatches === 0) return { pass: true, error: worstRatio, nmse };
+  const coarse =
+    ownSums !== undefined &&
+    nmse <= ownSums.nmse &&
+    compare(dtype, stored, { values, bound: ownSums.bound }, 'random').mismatches === 0;
+  const failure = `${mismatches} of ${values.length} wrong, ${first}`;
+  return { pass: false, error: worstRatio, nmse, failure, ...(coarse ? { coarse } : {}) };
 }
 
 /** The stored elements of the given rows, one after another. */

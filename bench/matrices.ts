@@ -6,9 +6,13 @@ import type { HostCsr } from '../lib/io/host-csr.js';
 import { readMatrixMarket } from '../lib/io/matrix-market.js';
 import { readSmtx } from '../lib/io/smtx.js';
 
+/** What the goals tell apart: pruned weights; uniform matrices and attention masks; graphs; finite elements, economics and bands. */
+export type MatrixGroup = 'dlmc' | 'uniform' | 'graph' | 'fem';
+
 export interface NamedMatrix {
   /** The file's name without its ending. */
   readonly name: string;
+  readonly group: MatrixGroup;
   readonly csr: HostCsr;
 }
 
@@ -28,7 +32,13 @@ export async function loadMatrices(folder: string): Promise<NamedMatrix[]> {
   const matrices: NamedMatrix[] = [];
   for (const file of files) {
     const { name, ext } = path.parse(file);
-    matrices.push({ name, csr: await (ext === '.mtx' ? readMatrixMarket : readSmtx)(file) });
+    const csr = await (ext === '.mtx' ? readMatrixMarket : readSmtx)(file);
+    matrices.push({ name, group: ext === '.mtx' ? groupOf(csr) : 'dlmc', csr });
   }
   return matrices;
+}
+
+/** Pruned weights come as .smtx; of the others graphs are the sparsest. */
+function groupOf({ shape: [rows, columns], columnIndices }: HostCsr): MatrixGroup {
+  return columnIndices.length < 0.001 * rows * columns ? 'graph' : 'fem';
 }

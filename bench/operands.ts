@@ -10,7 +10,12 @@ import { Random } from '../test/harness/random.js';
 // each other) they repeat.
 export const period = 524_287;
 
-/** Random values of a shape, on the host. */
+// Problems one after another use the same operands: the last few of moderate size are kept.
+const keptOperands = 8;
+const mostKept = 2 ** 22;
+const recent = new Map<string, Operand>();
+
+/** Random values of a shape, on the host. Not to be changed: problems share them. */
 export class Operand {
   readonly shape: readonly number[];
   readonly dtype: FloatDType;
@@ -35,7 +40,13 @@ export class Operand {
 
   /** Normal values with the given deviation. */
   static normal(seed: string, shape: readonly number[], dtype: FloatDType, deviation = 1): Operand {
-    return Operand.#drawn(seed, shape, dtype, (random) => deviation * random.normal());
+    return Operand.#drawn(
+      `normal ${deviation} ${seed}`,
+      seed,
+      shape,
+      dtype,
+      (random) => deviation * random.normal(),
+    );
   }
 
   /** Values spread evenly over [low, high). */
@@ -46,10 +57,30 @@ export class Operand {
     low: number,
     high: number,
   ): Operand {
-    return Operand.#drawn(seed, shape, dtype, (random) => random.uniform(low, high));
+    return Operand.#drawn(`uniform ${low} ${high} ${seed}`, seed, shape, dtype, (random) =>
+      random.uniform(low, high),
+    );
   }
 
   static #drawn(
+    kind: string,
+    seed: string,
+    shape: readonly number[],
+    dtype: FloatDType,
+    next: (random: Random) => number,
+  ): Operand {
+    const key = `${kind} ${shape} ${dtype}`;
+    const known = recent.get(key);
+    if (known !== undefined) return known;
+    const made = Operand.#draw(seed, shape, dtype, next);
+    if (made.stored.length > mostKept) return made;
+    recent.set(key, made);
+    const [oldest] = recent.keys();
+    if (recent.size > keptOperands) recent.delete(oldest);
+    return made;
+  }
+
+  static #draw(
     seed: string,
     shape: readonly number[],
     dtype: FloatDType,

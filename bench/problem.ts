@@ -5,6 +5,7 @@ import type { AbsentPeer, PreparedPeer } from '../lib/backends/backend.js';
 import type { Device } from '../lib/device/device.js';
 import type { FloatDType } from '../lib/tensor/dtype.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
+import type { Expectation } from './expectation.js';
 import type { NamedMatrix } from './matrices.js';
 
 /** What the runner asks the families for. */
@@ -13,6 +14,8 @@ export interface ProblemContext {
   readonly kind: 'cpu' | 'cuda';
   /** One or two problems a family. */
   readonly quick: boolean;
+  /** Every problem that the goals speak of. */
+  readonly full: boolean;
   readonly dtypes: readonly FloatDType[];
   /** The sizes asked for by --n, or the family's own. */
   sizes(defaults: readonly number[]): readonly number[];
@@ -34,6 +37,10 @@ export interface Problem {
   /** The size that --n sets: columns, batch rows, or sequence length. */
   readonly n: number;
   readonly work: Work;
+  /** What the summary puts together. */
+  readonly group?: string;
+  /** Share of stored elements of a sparse operand. */
+  readonly density?: number;
   bind(device: Device): BoundProblem;
 }
 
@@ -50,7 +57,7 @@ export interface BoundProblem {
   /** Enqueues the operation, into `output`, allocating nothing. */
   run(): void;
   /** The given rows one after another, before rounding, and how far each element may be off. */
-  reference(rows: readonly number[]): { values: Float64Array; bound: Float64Array };
+  reference(rows: readonly number[]): Expectation;
   /** What the operation chose to run. */
   readonly variant?: string;
   /** Peers named 'library variant': of one library the fastest counts. They write into `output`, and are checked as `run` is. */

@@ -5,7 +5,16 @@ import Table from 'cli-table3';
 import { packageRoot } from '../lib/backends/load-addon.cjs';
 import type { Device } from '../lib/device/device.js';
 import type { FloatDType } from '../lib/tensor/dtype.js';
+import { type GroupSummary, type Loss, ratioOf } from './goals.js';
+import type { Timing } from './measure.js';
+import type { PeerRun } from './peers.js';
 import type { Ceilings } from './roofline.js';
+import { type Column, columns } from './timings.js';
+
+/** A column of times beside the first: see bench/timings.ts. */
+export interface ColumnTimes extends Timing {
+  readonly peers: { readonly [library: string]: number };
+}
 
 /** One measured problem, as --json writes it. */
 export interface Row {
@@ -13,15 +22,26 @@ export interface Row {
   readonly problem: string;
   readonly dtype: FloatDType;
   readonly n: number;
+  /** The kind of problem. */
+  readonly group?: string;
+  /** Share of stored elements of a sparse operand. */
+  readonly density?: number;
   readonly device: string;
   readonly variant: string;
   /** Median microseconds of a call. */
   readonly us: number;
+  /** Distance between the quartiles over the median. */
   readonly spread: number;
+  /** What `us` and `peers` are: absent for warm. */
+  readonly column?: Column;
+  /** Times under other circumstances, where they were asked for. */
+  readonly columns?: { readonly [C in Column]?: ColumnTimes };
   /** Microseconds of each peer that took the problem. */
   readonly peers: { readonly [name: string]: number };
   /** Which of a library's algorithms was the fastest. */
   readonly peerVariants: { readonly [name: string]: string };
+  /** Every peer whose result is right, with its error: above 1 it sums in something coarser than float32. */
+  readonly peerRuns?: readonly PeerRun[];
   /** Peers that were left out, and why. */
   readonly peerProblems?: readonly string[];
   /** The best peer's time over ours: above 1 we are faster. */
@@ -33,6 +53,8 @@ export interface Row {
   /** The largest error over its bound; null where there is nothing to check. */
   readonly error: number | null;
   readonly nmse: number | null;
+  /** Energy of a call, where it was asked for. */
+  readonly joules?: number;
   readonly pass: boolean;
   /** What went wrong, or a remark. */
   readonly note?: string;
@@ -95,24 +117,117 @@ export function plainTable(head: readonly string[], rows: readonly (readonly str
   return table.toString();
 }
 
-/** The rows of one operation as a table; a column for each peer that measured anything. */
+/** The rows of one operation as a table; columns for each peer and for each way of timing that measured anything. */
 export function rowsTable(rows: readonly Row[]): string {
   const peers = [...new Set(rows.flatMap((row) => Object.keys(row.peers)))].sort();
-  const head = ['operation', 'problem', 'dtype', 'device', 'us', ...peers.map((name) => `${name} us`)];
-  head.push('ratio', 'roof', 'error/bound', 'check');
+  const timings = columns.filter((column) => rows.some((row) => row.columns?.[column] !== undefined));
+  const energy = rows.some((row) => row.joules !== undefined);
+  const head = [
+    'operation',
+    'problem',
+    'dtype',
+    'device',
+    'us',
+    ...peers.map((name) => `${name} us`),
+    'ratio',
+  ];
+  for (const column of timings) head.push(`${column} us`, ...(peers.length === 0 ? [] : [`${column} ratio`]));
+  if (energy) head.push('mJ');
+  head.push('roof', 'error/bound', 'check');
   const lines = rows.map((row) => [
     row.op,
     shortened(row.problem),
     row.dtype,
     row.device,
     microseconds(row.us),
-    ...peers.map((name) => (Object.hasOwn(row.peers, name) ? microseconds(row.peers[name]) : '-')),
-    row.ratio === null ? '-' : `${row.ratio.toFixed(2)}x`,
+    ...peers.map((name) => peerTime(row, name)),
+    times(row.ratio),
+    ...timings.flatMap((column) => [
+      microseconds(row.columns?.[column]?.us ?? Number.NaN),
+      ...(peers.length === 0 ? [] : [times(bestRatio(row, column))]),
+    ]),
+    ...(energy ? [row.joules === undefined ? '-' : (1000 * row.joules).toPrecision(3)] : []),
     row.roof === null ? '-' : `${(100 * row.roof).toFixed(row.roof < 0.1 ? 1 : 0)} %`,
     row.error === null ? '-' : row.error.toFixed(3),
     row.pass ? (row.note ?? 'pass') : 'FAIL',
   ]);
   return plainTable(head, lines, 4);
+}
+
+/** A library's time, marked where the routine behind it sums in something coarser than float32. */
+function peerTime(row: Row, library: string): string {
+  if (!Object.hasOwn(row.peers, library)) return '-';
+  return `${microseconds(row.peers[library])}${isCoarse(row, library) ? '*' : ''}`;
+}
+
+/** Whether the library's fastest routine misses the bound of float32 sums. */
+export function isCoarse(row: Row, library: string): boolean {
+  const name = [library, row.peerVariants[library]].filter(Boolean).join(' ');
+  return (row.peerRuns ?? []).some((run) => run.name === name && run.error > 1);
+}
+
+function bestRatio(row: Row, column: Column): number | null {
+  const ratios = Object.keys(row.peers).map((library) => ratioOf(row, library, column));
+  const known = ratios.filter((ratio) => ratio !== undefined);
+  return known.length === 0 ? null : Math.min(...known);
+}
+
+function times(ratio: number | null): string {
+  return ratio === null ? '-' : `${ratio.toFixed(2)}x`;
+}
+
+/** How the groups of problems stand to cuSPARSE and to what was wanted. */
+export function summaryTable(summaries: readonly GroupSummary[]): string {
+  const head = [
+    'operation',
+    'problems',
+    'dtype',
+    'time',
+    'count',
+    'geomean',
+    'goal',
+    'worst',
+    'losses',
+    'worst problem',
+  ];
+  const lines = summaries.map((summary) => [
+    summary.op,
+    summary.group,
+    summary.dtype,
+    summary.column,
+    String(summary.problems),
+    times(summary.geomean),
+    summary.goal === null
+      ? '-'
+      : `${summary.goal.toFixed(1)}x ${summary.geomean >= summary.goal ? 'met' : 'missed'}`,
+    times(summary.worst),
+    String(summary.losses),
+    shortened(summary.worstProblem),
+  ]);
+  return plainTable(head, lines, 4);
+}
+
+/** Every loss, the worst first. */
+export function lossLines(found: readonly Loss[]): string[] {
+  return found.map(
+    ({ op, problem, dtype, column, library, ratio }) =>
+      `loss: ${op} ${problem} ${dtype} ${column}: ${ratio.toFixed(2)}x of ${library}`,
+  );
+}
+
+/** The routines that are counted although they miss the bound of float32 sums: one line for each with its largest error. */
+export function coarsePeers(rows: readonly Row[]): string[] {
+  const found = new Map<string, { error: number; problems: number }>();
+  for (const run of rows.flatMap((row) => row.peerRuns ?? [])) {
+    if (run.error <= 1) continue;
+    const { error, problems } = found.get(run.name) ?? { error: 0, problems: 0 };
+    found.set(run.name, { error: Math.max(error, run.error), problems: problems + 1 });
+  }
+  return [...found].map(
+    ([name, { error, problems }]) =>
+      `${name} sums in something coarser than float32: its error is up to ${error.toPrecision(3)} times the bound of ` +
+      `float32 sums, on ${problems} ${problems === 1 ? 'problem' : 'problems'}; it counts all the same.`,
+  );
 }
 
 /** Both ends of a long name: files differ at the start, problems at the end. */

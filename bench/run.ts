@@ -1,15 +1,14 @@
 import type { Device } from '../lib/device/device.js';
 import type { FloatDType } from '../lib/tensor/dtype.js';
-import { checkProblem } from './check.js';
-import { generatedMatrices } from './generators.js';
 import type { NamedMatrix } from './matrices.js';
-import { type Effort, measure } from './measure.js';
 import { overheadRows } from './overhead.js';
-import { measurePeers, noPeers } from './peers.js';
-import type { BoundProblem, Problem, ProblemContext } from './problem.js';
+import type { ProblemContext } from './problem.js';
+import { generatedMatrices, type Scale } from './problem-set.js';
 import { families } from './problems/index.js';
 import { makeReport, type Report, type Row } from './report.js';
-import { measureCeilings, shareOfRoof } from './roofline.js';
+import { measureCeilings } from './roofline.js';
+import { type Plan, runProblem } from './run-problem.js';
+import type { Column } from './timings.js';
 
 export interface BenchmarkOptions {
   readonly matrices: readonly NamedMatrix[];
@@ -20,8 +19,12 @@ export interface BenchmarkOptions {
   readonly sizes: readonly number[];
   /** Part of 'operation problem dtype'. */
   readonly filter?: string;
-  readonly quick: boolean;
-  readonly peers: boolean;
+  readonly scale: Scale;
+  /** Ways of timing; the first is what ratios are of. */
+  readonly columns: readonly Column[];
+  /** Libraries to compare with; absent for all that there are. */
+  readonly peers?: readonly string[];
+  readonly energy: boolean;
 }
 
 /** What the runner tells while it works. */
@@ -43,7 +46,8 @@ export async function runBenchmark(
 ): Promise<Report> {
   const chosen = (operation: string): boolean =>
     options.operations.length === 0 || options.operations.includes(operation);
-  const ceilings = await measureCeilings(device);
+  const ceilings = await measureCeilings(device, options.peers?.length === 0 ? [] : options.dtypes);
+  const plan = planOf(device, options);
   const context = contextOf(device, options);
   const lists = families
     .filter((family) => chosen(family.operation))
@@ -55,11 +59,7 @@ export async function runBenchmark(
     const done: Row[] = [];
     for (const problem of list) {
       progress.step(`${problem.operation} ${problem.name} ${problem.dtype}`);
-      done.push(
-        await runProblem(device, problem, options, (us) =>
-          shareOfRoof(problem.work, problem.dtype, us, ceilings),
-        ),
-      );
+      done.push(await runProblem(device, problem, plan, ceilings));
     }
     if (done.length > 0) progress.finished(done);
     rows.push(...done);
@@ -73,12 +73,22 @@ export async function runBenchmark(
   return makeReport(device, ceilings, rows);
 }
 
+function planOf(device: Device, { scale, columns, peers, energy }: BenchmarkOptions): Plan {
+  const effort =
+    scale === 'quick'
+      ? { samples: 3, budgetMs: 20 }
+      : { samples: 9, budgetMs: device.kind === 'cpu' ? 300 : 150 };
+  return { effort, columns, energy, ...(peers === undefined ? {} : { peers }) };
+}
+
 function contextOf(device: Device, options: BenchmarkOptions): ProblemContext {
-  const { quick, dtypes, sizes } = options;
-  const matrices = [...options.matrices, ...generatedMatrices(device.kind, quick)];
+  const { scale, dtypes, sizes } = options;
+  const quick = scale === 'quick';
+  const matrices = [...options.matrices, ...generatedMatrices(device.kind, scale)];
   return {
     kind: device.kind,
     quick,
+    full: scale === 'full',
     dtypes,
     matrices,
     sizes: (defaults) => (sizes.length > 0 ? sizes : quick ? defaults.slice(0, 1) : defaults),
@@ -91,58 +101,4 @@ function matches(
 ): boolean {
   const { operation, name, dtype } = problem;
   return options.filter === undefined || `${operation} ${name} ${dtype}`.includes(options.filter);
-}
-
-async function runProblem(
-  device: Device,
-  problem: Problem,
-  options: BenchmarkOptions,
-  roof: (us: number) => number | null,
-): Promise<Row> {
-  const { operation: op, name, dtype, n, work } = problem;
-  const effort: Effort = options.quick
-    ? { samples: 3, budgetMs: 20 }
-    : { samples: 9, budgetMs: device.kind === 'cpu' ? 300 : 150 };
-  const base = { op, problem: name, dtype, n, device: device.id, ...work };
-  let bound: BoundProblem | undefined;
-  try {
-    bound = problem.bind(device);
-    const check = await checkProblem(bound, `${op} ${name} ${dtype}`, device.kind === 'cpu' ? 8 : 16);
-    const { run } = bound;
-    const { us, spread } = await measure(device, run, effort);
-    const { times, variants, problems } = options.peers ? await measurePeers(device, bound, effort) : noPeers;
-    const best = Math.min(...Object.values(times));
-    return {
-      ...base,
-      variant: bound.variant ?? (device.kind === 'cpu' ? 'reference' : 'default'),
-      us,
-      spread,
-      peers: times,
-      peerVariants: variants,
-      ratio: Number.isFinite(best) ? best / us : null,
-      roof: roof(us),
-      error: check.error,
-      nmse: check.nmse,
-      pass: check.pass,
-      ...(problems.length === 0 ? {} : { peerProblems: problems }),
-      ...(check.failure === undefined ? {} : { note: check.failure }),
-    };
-  } catch (error) {
-    // A lost device fails every later problem too; anything else is this problem's own failure.
-    if ((error as { code?: string }).code === 'ERR_DEVICE_LOST') throw error;
-    const note = error instanceof Error ? error.message : String(error);
-    const nothing = {
-      us: Number.NaN,
-      spread: 0,
-      peers: {},
-      peerVariants: {},
-      ratio: null,
-      roof: null,
-      error: null,
-      nmse: null,
-    };
-    return { ...base, variant: '-', ...nothing, pass: false, note };
-  } finally {
-    bound?.dispose();
-  }
 }

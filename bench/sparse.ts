@@ -4,12 +4,16 @@ import type { HostPattern } from '../lib/backends/reference/sparse-pattern.js';
 import type { Device } from '../lib/device/device.js';
 import type { SparseMatrix } from '../lib/formats/sparse-matrix.js';
 import type { FloatDType } from '../lib/tensor/dtype.js';
-import type { NamedMatrix } from './matrices.js';
+import type { MatrixGroup, NamedMatrix } from './matrices.js';
 import { Operand } from './operands.js';
+import type { ProblemContext } from './problem.js';
+
+const operands = new WeakMap<NamedMatrix, SparseOperand>();
 
 /** A sparse operand of problems; its features are counted once. */
 export class SparseOperand {
   readonly name: string;
+  readonly group: MatrixGroup | undefined;
   readonly pattern: HostPattern;
   /** Stored elements. */
   readonly nnz: number;
@@ -18,23 +22,34 @@ export class SparseOperand {
   readonly touchedColumns: number;
   readonly #numbers: Float64Array | undefined;
 
-  constructor(name: string, pattern: HostPattern, numbers?: Float64Array) {
+  constructor(name: string, pattern: HostPattern, numbers?: Float64Array, group?: MatrixGroup) {
     const { rowPointers, columnIndices, blockRows, blockColumns, rows, columns } = pattern;
     this.name = name;
+    this.group = group;
     this.pattern = pattern;
     this.#numbers = numbers;
     this.nnz = columnIndices.length * blockRows * blockColumns;
     let filled = 0;
     for (let row = 1; row < rowPointers.length; ++row) if (rowPointers[row] > rowPointers[row - 1]) ++filled;
     this.touchedRows = Math.min(rows, filled * blockRows);
-    this.touchedColumns = Math.min(columns, new Set(columnIndices).size * blockColumns);
+    const seen = new Uint8Array(Math.ceil(columns / blockColumns));
+    for (const column of columnIndices) seen[column] = 1;
+    const touched = seen.reduce((sum, mark) => sum + mark, 0);
+    this.touchedColumns = Math.min(columns, touched * blockColumns);
   }
 
-  static fromFile({ name, csr }: NamedMatrix): SparseOperand {
+  /** Made once for a matrix: operations share it. */
+  static fromFile(matrix: NamedMatrix): SparseOperand {
+    const made = operands.get(matrix) ?? SparseOperand.#make(matrix);
+    operands.set(matrix, made);
+    return made;
+  }
+
+  static #make({ name, group, csr }: NamedMatrix): SparseOperand {
     const { shape, rowPointers, columnIndices, values } = csr;
     const [rows, columns] = shape;
     const pattern = { rows, columns, blockRows: 1, blockColumns: 1, rowPointers, columnIndices };
-    return new SparseOperand(name, pattern, values);
+    return new SparseOperand(name, pattern, values, group);
   }
 
   /** '5300x5300 nnz 21842' after the name. */
@@ -67,10 +82,22 @@ export class SparseOperand {
     }
   }
 
+  /** Of all elements the share that is stored. */
+  get density(): number {
+    const { rows, columns } = this.pattern;
+    return this.nnz / (rows * columns);
+  }
+
   /** Bytes of the indices. */
   get indexBytes(): number {
     return 4 * (this.pattern.rowPointers.length + this.pattern.columnIndices.length);
   }
+}
+
+/** Dense columns that products with sparse matrices are measured with. */
+export function sizesFor({ kind, full }: ProblemContext): readonly number[] {
+  if (kind === 'cpu') return [32, 128];
+  return full ? [1, 8, 32, 64, 128, 256, 512] : [32, 128, 512];
 }
 
 /** The parts of a flat array of stored elements that belong to the given rows, one after another. */

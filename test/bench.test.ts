@@ -5,7 +5,7 @@ import { Operand } from '../bench/operands.js';
 import { measurePeers } from '../bench/peers.js';
 import type { BoundProblem, ProblemContext } from '../bench/problem.js';
 import { families } from '../bench/problems/index.js';
-import { peerProblems, type Row, rowsTable } from '../bench/report.js';
+import { coarsePeers, peerProblems, type Row, rowsTable } from '../bench/report.js';
 import { shareOfRoof } from '../bench/roofline.js';
 import { type Device, openDevice } from '../lib/index.js';
 
@@ -18,11 +18,12 @@ afterAll(() => device.dispose());
 const tiny: ProblemContext = {
   kind: 'cpu',
   quick: true,
+  full: false,
   dtypes: ['float16'],
   sizes: (defaults) => defaults.slice(-1),
   matrices: [
-    { name: 'a', csr: uniform(100, 80, 0.1, 'a') },
-    { name: 'b', csr: window(50, 7) },
+    { name: 'a', group: 'dlmc', csr: uniform(100, 80, 0.1, 'a') },
+    { name: 'b', group: 'uniform', csr: window(50, 7) },
   ],
 };
 
@@ -103,12 +104,17 @@ test('of a library the fastest right peer counts; wrong and absent ones are name
     device,
     { ...bound, peers: () => peers },
     { samples: 3, budgetMs: 500 },
+    ['warm'],
   );
   expect(Object.keys(measured.times)).toEqual(['lib']);
-  expect(measured.times.lib).toBeLessThan(20_000);
+  expect(measured.times.lib.warm?.us).toBeLessThan(20_000);
+  expect(measured.runs.map(({ name, error }) => [name, error])).toEqual([
+    ['lib SLOW', 0],
+    ['lib FAST', 0],
+  ]);
   expect(measured.variants).toEqual({ lib: 'FAST' });
   expect(measured.problems).toEqual([
-    'lib WRONG: its result is wrong',
+    expect.stringMatching(/^lib WRONG: its result is wrong \(\d+ of \d+ wrong, element 0: got NaN/),
     'lib BROKEN: no such algorithm',
     'other: not found',
   ]);
@@ -171,7 +177,9 @@ test('the table has a column for each peer, and says what fails', () => {
     us: 12.345,
     spread: 0,
     peers: { cusparse: 24.69 },
+    columns: { cold: { us: 20, spread: 0, peers: { cusparse: 30 } } },
     peerVariants: { cusparse: 'CSR_ALG2' },
+    peerRuns: [{ name: 'cusparse CSR_ALG2', us: 25, error: 12.34 }],
     peerProblems: ['cublas: not found'],
     ratio: 2,
     roof: 0.05,
@@ -181,7 +189,8 @@ test('the table has a column for each peer, and says what fails', () => {
     nmse: 0,
     pass: true,
   };
-  const other: Row = { ...row, peers: { torch: 1000.4 }, ratio: null, roof: null, pass: false };
+  const { columns: _, peerRuns: __, ...plain } = row;
+  const other: Row = { ...plain, peers: { torch: 1000.4 }, ratio: null, roof: null, pass: false };
   const [, head, first, second] = rowsTable([row, other])
     .split('\n')
     .map((line) => line.split('│').map((cell) => cell.trim()));
@@ -190,11 +199,27 @@ test('the table has a column for each peer, and says what fails', () => {
     'cusparse us',
     'torch us',
     'ratio',
+    'cold us',
+    'cold ratio',
     'roof',
     'error/bound',
     'check',
   ]);
-  expect(first.slice(5, -1)).toEqual(['12.35', '24.69', '-', '2.00x', '5.0 %', '0.250', 'pass']);
-  expect(second.slice(5, -1)).toEqual(['12.35', '-', '1000', '-', '-', '0.250', 'FAIL']);
+  expect(first.slice(5, -1)).toEqual([
+    '12.35',
+    '24.69*',
+    '-',
+    '2.00x',
+    '20.00',
+    '1.50x',
+    '5.0 %',
+    '0.250',
+    'pass',
+  ]);
+  expect(second.slice(5, -1)).toEqual(['12.35', '-', '1000', '-', '-', '-', '-', '0.250', 'FAIL']);
+  expect(coarsePeers([row, other])).toEqual([
+    'cusparse CSR_ALG2 sums in something coarser than float32: its error is up to 12.3 times the bound of ' +
+      'float32 sums, on 1 problem; it counts all the same.',
+  ]);
   expect(peerProblems([row, other])).toEqual(['cublas: not found (2 problems)']);
 });

@@ -2,10 +2,10 @@ import { sddmmReference } from '../../lib/backends/reference/sddmm.js';
 import type { Device } from '../../lib/device/device.js';
 import { sddmm, sddmmCall } from '../../lib/ops/sddmm.js';
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
-import { errorBounds } from '../../test/harness/bound.js';
+import { expectedSums } from '../expectation.js';
 import { Operand } from '../operands.js';
 import type { BoundProblem, Family, Problem } from '../problem.js';
-import { SparseOperand, storedRows } from '../sparse.js';
+import { SparseOperand, sizesFor, storedRows } from '../sparse.js';
 
 /** S = A B^T where the matrix has an element, for dense operands of n columns. */
 export const sddmmFamily: Family = {
@@ -14,7 +14,7 @@ export const sddmmFamily: Family = {
     const { dtypes, matrices, quick } = context;
     for (const matrix of matrices.slice(0, quick ? 1 : undefined)) {
       const mask = SparseOperand.fromFile(matrix);
-      for (const n of context.sizes(context.kind === 'cpu' ? [32, 128] : [32, 128, 512])) {
+      for (const n of context.sizes(sizesFor(context))) {
         for (const dtype of dtypes) yield problem(mask, n, dtype);
       }
     }
@@ -28,6 +28,8 @@ function problem(mask: SparseOperand, n: number, dtype: FloatDType): Problem {
     name: `${mask.title} k=${n}`,
     dtype,
     n,
+    density: mask.density,
+    ...(mask.group === undefined ? {} : { group: mask.group }),
     work: {
       bytes: mask.nnz * bytes + mask.indexBytes + bytes * n * (mask.touchedRows + mask.touchedColumns),
       flops: 2 * mask.nnz * n,
@@ -72,7 +74,7 @@ function bind(device: Device, mask: SparseOperand, n: number, dtype: FloatDType)
       );
       const values = storedRows(result.values, pattern.rowPointers, rows);
       const magnitudes = storedRows(result.magnitudes, pattern.rowPointers, rows);
-      return { values, bound: errorBounds(dtype, values, () => n, magnitudes) };
+      return expectedSums(dtype, values, () => n, magnitudes);
     },
     peers: () => device.backend.preparePeers('sddmm', sddmmCall(left, right, out, 1, undefined)),
     dispose() {

@@ -26,7 +26,11 @@ export const sparseAttentionFamily: Family = {
 
 function windowMask(n: number): SparseOperand {
   const width = Math.min(n, Math.max(8, n / 32));
-  return SparseOperand.fromFile({ name: `window-${width}`, csr: window(n, Math.floor(width)) });
+  return SparseOperand.fromFile({
+    name: `window-${width}`,
+    group: 'uniform',
+    csr: window(n, Math.floor(width)),
+  });
 }
 
 function blockMask(n: number): SparseOperand {

@@ -2,11 +2,11 @@ import { spmmReference } from '../../lib/backends/reference/spmm.js';
 import type { Device } from '../../lib/device/device.js';
 import { spmm, spmmCall } from '../../lib/ops/spmm.js';
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
-import { errorBounds } from '../../test/harness/bound.js';
+import { expectedSums } from '../expectation.js';
 import { uniform } from '../generators.js';
 import { Operand } from '../operands.js';
 import type { BoundProblem, Family, Problem, ProblemContext } from '../problem.js';
-import { SparseOperand } from '../sparse.js';
+import { SparseOperand, sizesFor } from '../sparse.js';
 
 /** C = A B: every sparse matrix, and one of dense blocks, times n columns. */
 export const spmmFamily: Family = {
@@ -16,7 +16,7 @@ export const spmmFamily: Family = {
     const operands = matrices.slice(0, quick ? 2 : undefined).map((matrix) => SparseOperand.fromFile(matrix));
     if (!quick) operands.push(blocks(context));
     for (const operand of operands) {
-      for (const n of context.sizes(context.kind === 'cpu' ? [32, 128] : [32, 128, 512])) {
+      for (const n of context.sizes(sizesFor(context))) {
         for (const dtype of dtypes) yield problem(operand, n, dtype);
       }
     }
@@ -38,6 +38,8 @@ function problem(a: SparseOperand, n: number, dtype: FloatDType): Problem {
     name: `${a.title} n=${n}`,
     dtype,
     n,
+    density: a.density,
+    ...(a.group === undefined ? {} : { group: a.group }),
     work: {
       bytes: a.nnz * bytes + a.indexBytes + bytes * n * (a.touchedColumns + a.pattern.rows),
       flops: 2 * a.nnz * n,
@@ -80,7 +82,7 @@ function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): B
         rows,
       );
       const terms = (index: number): number => result.terms[Math.floor(index / n)];
-      return { values: result.values, bound: errorBounds(dtype, result.values, terms, result.magnitudes) };
+      return expectedSums(dtype, result.values, terms, result.magnitudes);
     },
     peers: () => device.backend.preparePeers('spmm', spmmCall(matrix, dense, output, 1, 0)),
     dispose() {

@@ -10,7 +10,8 @@ export const smallestNormal: { readonly [D in FloatDType]: number } = {
 /**
  * The error bound of one element that a kernel sums in float32 and rounds once:
  * u_out |y| + c (terms + splits) u_32 magnitude, with magnitude = sum |a b| and c = 2 (a multiply and an add each).
- * The absolute part covers rounding in the subnormal range of the output.
+ * The absolute part covers rounding in the subnormal range of the output. With another `accumulator` it is the bound of
+ * a routine that sums in that dtype, and u_32 is that dtype's.
  */
 export function errorBound(
   dtype: FloatDType,
@@ -18,9 +19,10 @@ export function errorBound(
   terms: number,
   magnitude: number,
   splits = 1,
+  accumulator: FloatDType = 'float32',
 ): number {
   const unit = dtypeInfo[dtype].unitRoundoff;
-  const accumulated = 2 * (terms + splits) * dtypeInfo.float32.unitRoundoff * magnitude;
+  const accumulated = 2 * (terms + splits) * dtypeInfo[accumulator].unitRoundoff * magnitude;
   return unit * (Math.abs(value) + accumulated) + accumulated + unit * smallestNormal[dtype];
 }
 
@@ -31,8 +33,11 @@ export function errorBounds(
   terms: (index: number) => number,
   magnitudes: Float64Array,
   splits = 1,
+  accumulator: FloatDType = 'float32',
 ): Float64Array {
-  return values.map((value, index) => errorBound(dtype, value, terms(index), magnitudes[index], splits));
+  return values.map((value, index) =>
+    errorBound(dtype, value, terms(index), magnitudes[index], splits, accumulator),
+  );
 }
 
 /**
