@@ -166,7 +166,9 @@ export function powerLaw(nodes: number, mean: number, seed: string): HostCsr {
   const random = new Random(seed);
   const pattern = new Rows(nodes, nodes);
   // The weights rank^-1/2 add up to about 2 sqrt(nodes); popular nodes are spread over the numbering by a bijection.
-  const spread = (rank: number): number => (rank * 40_503) % nodes;
+  let stride = 40_503;
+  while (greatestCommonDivisor(stride, nodes) > 1) ++stride;
+  const spread = (rank: number): number => (rank * stride) % nodes;
   const order = Uint32Array.from({ length: nodes }, (_, rank) => spread(rank));
   const degrees = new Uint32Array(nodes);
   order.forEach((node, rank) => {
@@ -207,4 +209,8 @@ export function rmat(scale: number, mean: number, seed: string): HostCsr {
     pattern.endRow();
   }
   return pattern.csr;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }

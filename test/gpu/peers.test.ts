@@ -4,11 +4,16 @@ import { type CsrMatrix, type Device, openDevice, sddmm, spmm, type Tensor } fro
 import { sddmmCall } from '../../lib/ops/sddmm.js';
 import { spmmCall } from '../../lib/ops/spmm.js';
 import { Random } from '../harness/random.js';
+import { cudaBackend } from './support.js';
 
 const library = probePeers().find(({ name }) => name === 'cuSPARSE');
 // Said, not hidden: without the library only what happens in its absence can be tested.
 const withLibrary = library?.file === undefined ? test.skip : test;
 if (library?.file === undefined) console.warn(`cuSPARSE is not compared: ${library?.problem ?? 'no addon'}`);
+
+const cublas = probePeers().find(({ name }) => name === 'cuBLAS');
+const withCublas = cublas?.file === undefined ? test.skip : test;
+if (cublas?.file === undefined) console.warn(`cuBLAS is not compared: ${cublas?.problem ?? 'no addon'}`);
 
 const [m, k, n] = [130, 96, 40];
 
@@ -77,6 +82,28 @@ describe('cuSPARSE', () => {
     peer.run();
     expect(await out.values.data()).toEqual(expected);
     peer.dispose();
+  });
+
+  withCublas('cuBLAS gives the product of the densified matrix', async () => {
+    const expected = await spmm(a, b).data();
+    const out = device.zeros([m, n]);
+    const peers = device.backend.preparePeers('spmm', spmmCall(a, b, out, 1, 0));
+    const peer = prepared(peers, 'cublas dense');
+    const graph = device.capture(() => peer.run());
+    graph.replay();
+    expect(await out.data()).toEqual(expected);
+    graph.dispose();
+    for (const one of peers) if (!('problem' in one)) one.dispose();
+  });
+
+  test('reading leaves memory as it is', async () => {
+    const backend = cudaBackend(device);
+    const [source, sink] = [integers(300, 64), device.zeros([1])];
+    const before = await source.data();
+    backend.read(source.view.buffer, source.byteLength, sink.view.buffer);
+    expect(await source.data()).toEqual(before);
+    expect(() => backend.read(source.view.buffer, 8, sink.view.buffer)).toThrow('multiple of 16');
+    expect(() => backend.read(source.view.buffer, 2 * source.byteLength, sink.view.buffer)).toThrow('source');
   });
 
   test('a batch is said not to be compared', () => {
