@@ -60,6 +60,8 @@ export interface BoundProblem {
   reference(rows: readonly number[]): Expectation;
   /** What the operation chose to run. */
   readonly variant?: string;
+  /** Microseconds on the host's clock that building what the operation runs on took, ahead of the first call. */
+  readonly prepareUs?: number;
   /** Peers named 'library variant': of one library the fastest counts. They write into `output`, and are checked as `run` is. */
   peers?(): readonly (PreparedPeer | AbsentPeer)[];
   dispose(): void;

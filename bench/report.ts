@@ -28,6 +28,8 @@ export interface Row {
   readonly density?: number;
   readonly device: string;
   readonly variant: string;
+  /** Microseconds that preparing the operands took, once. */
+  readonly prepareUs?: number;
   /** Median microseconds of a call. */
   readonly us: number;
   /** Distance between the quartiles over the median. */
@@ -121,6 +123,7 @@ export function plainTable(head: readonly string[], rows: readonly (readonly str
 export function rowsTable(rows: readonly Row[]): string {
   const peers = [...new Set(rows.flatMap((row) => Object.keys(row.peers)))].sort();
   const timings = columns.filter((column) => rows.some((row) => row.columns?.[column] !== undefined));
+  const variants = rows.some((row) => !['default', 'reference', '-'].includes(row.variant));
   const energy = rows.some((row) => row.joules !== undefined);
   const head = [
     'operation',
@@ -133,7 +136,7 @@ export function rowsTable(rows: readonly Row[]): string {
   ];
   for (const column of timings) head.push(`${column} us`, ...(peers.length === 0 ? [] : [`${column} ratio`]));
   if (energy) head.push('mJ');
-  head.push('roof', 'error/bound', 'check');
+  head.push('roof', 'error/bound', ...(variants ? ['variant'] : []), 'check');
   const lines = rows.map((row) => [
     row.op,
     shortened(row.problem),
@@ -149,6 +152,8 @@ export function rowsTable(rows: readonly Row[]): string {
     ...(energy ? [row.joules === undefined ? '-' : (1000 * row.joules).toPrecision(3)] : []),
     row.roof === null ? '-' : `${(100 * row.roof).toFixed(row.roof < 0.1 ? 1 : 0)} %`,
     row.error === null ? '-' : row.error.toFixed(3),
+    // Its parameters are in the JSON.
+    ...(variants ? [row.variant.split(' ', 1)[0]] : []),
     row.pass ? (row.note ?? 'pass') : 'FAIL',
   ]);
   return plainTable(head, lines, 4);

@@ -55,6 +55,7 @@ export async function runProblem(
     return {
       ...base,
       variant: bound.variant ?? (device.kind === 'cpu' ? 'reference' : 'default'),
+      ...(bound.prepareUs === undefined ? {} : { prepareUs: bound.prepareUs }),
       us,
       spread,
       ...(first === 'warm' ? {} : { column: first }),

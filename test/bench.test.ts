@@ -175,7 +175,7 @@ test('the table has a column for each peer, and says what fails', () => {
     dtype: 'float32',
     n: 8,
     device: 'cuda:0',
-    variant: 'default',
+    variant: 'tiles',
     us: 12.345,
     spread: 0,
     peers: { cusparse: 24.69 },
@@ -205,6 +205,7 @@ test('the table has a column for each peer, and says what fails', () => {
     'cold ratio',
     'roof',
     'error/bound',
+    'variant',
     'check',
   ]);
   expect(first.slice(5, -1)).toEqual([
@@ -216,9 +217,10 @@ test('the table has a column for each peer, and says what fails', () => {
     '1.50x',
     '5.0 %',
     '0.250',
+    'tiles',
     'pass',
   ]);
-  expect(second.slice(5, -1)).toEqual(['12.35', '-', '1000', '-', '-', '-', '-', '0.250', 'FAIL']);
+  expect(second.slice(5, -1)).toEqual(['12.35', '-', '1000', '-', '-', '-', '-', '0.250', 'tiles', 'FAIL']);
   expect(coarsePeers([row, other])).toEqual([
     'cusparse CSR_ALG2 sums in something coarser than float32: its error is up to 12.3 times the bound of ' +
       'float32 sums, on 1 problem; it counts all the same.',

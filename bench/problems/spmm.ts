@@ -1,6 +1,7 @@
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
 import type { Device } from '../../lib/device/device.js';
-import { spmm, spmmCall } from '../../lib/ops/spmm.js';
+import { CsrMatrix } from '../../lib/formats/csr-matrix.js';
+import { explainSpmm, spmm, spmmCall } from '../../lib/ops/spmm.js';
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
 import { expectedSums } from '../expectation.js';
 import { uniform } from '../generators.js';
@@ -56,9 +57,15 @@ function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): B
   const dense = b.on(device);
   const output = device.empty([pattern.rows, n], dtype);
   const options = { out: output };
+  const start = performance.now();
+  if (matrix instanceof CsrMatrix) matrix.prepare({ n });
+  device.backend.synchronizeSync();
+  const prepareUs = 1000 * (performance.now() - start);
+  const { variant, parameters } = explainSpmm(matrix, dense);
   return {
     output,
     rows: pattern.rows,
+    ...(device.kind === 'cpu' ? {} : { variant: `${variant} ${parameters}`.trim(), prepareUs }),
     run: () => {
       spmm(matrix, dense, options);
     },
