@@ -3,6 +3,7 @@ import { compareReports } from '../bench/compare.js';
 import { expectedSums } from '../bench/expectation.js';
 import { banded, pruned, rmat, uniform, window } from '../bench/generators.js';
 import { losses, summaries } from '../bench/goals.js';
+import { htmlReport } from '../bench/html.js';
 import { hunt } from '../bench/hunt.js';
 import { generatedMatrices, randomMatrix } from '../bench/problem-set.js';
 import { spmmFamily } from '../bench/problems/spmm.js';
@@ -199,6 +200,20 @@ describe('reports', () => {
       'loss: spmm q n=32 float16 warm: 0.90x of cusparse',
     ]);
     expect(summaryTable(groups)).toMatch(/1\.90x │ +2\.5x missed │ 0\.90x/);
+  });
+
+  test('make one page that loads nothing, whatever the problems are called', () => {
+    const page = htmlReport(
+      makeReport(device, {}, [{ ...base, problem: '</script><b>"REPORT" /*STYLE*/ $& $1' }]),
+    );
+    expect(page).not.toMatch(/(src|href)=|@import|url\(|sourceMappingURL|fetch\(/);
+    expect(page.match(/<\/script>/g)).toHaveLength(3);
+    const [, json] = /<script type="application\/json" id="report">(.*?)<\/script>/s.exec(page) ?? [];
+    const { report, summaries: groups, losses: lost } = JSON.parse(json);
+    expect(report.rows[0].problem).toBe('</script><b>"REPORT" /*STYLE*/ $& $1');
+    expect([groups, lost]).toMatchObject([[{ geomean: 4 }], []]);
+    expect(page).toContain('Chart');
+    expect(page).toContain('prefers-color-scheme: dark');
   });
 
   test('compare beyond the noise, column by column', () => {

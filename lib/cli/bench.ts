@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { type Comparison, compareReports, readReport } from '../../bench/compare.js';
 import { losses, summaries } from '../../bench/goals.js';
+import { htmlReport } from '../../bench/html.js';
 import { hunt, huntOperations } from '../../bench/hunt.js';
 import { bundledData, loadMatrices } from '../../bench/matrices.js';
 import {
@@ -39,6 +40,7 @@ interface BenchOptions {
   readonly hunt?: number;
   readonly seed: string;
   readonly json?: string;
+  readonly html?: string;
   readonly compare?: string;
 }
 
@@ -72,6 +74,7 @@ export function benchCommand(): Command {
       'exit code 1 where a problem is slower than in this JSON file, beyond noise',
     )
     .addOption(jsonOption())
+    .option('--html <file>', 'also write a page with plots, which needs no network')
     .action(bench);
 }
 
@@ -99,6 +102,7 @@ async function bench(operations: readonly string[], options: BenchOptions): Prom
   const { rows, ceilings } = report;
   if (rows.length === 0) throw new WarptileError('ERR_ARGUMENT', 'no problem matches the options');
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.html !== undefined) writeFileSync(options.html, htmlReport(report));
   if (ceilings.copyGbps !== undefined) console.log(roofLine(report));
   const groups = summaries(rows);
   if (groups.length > 0) {
