@@ -5,6 +5,7 @@ import { type SpmmPlan, type SpmmVariant, tileDepth } from '../backends/calls/sp
 import type { Device } from '../device/device.js';
 import { WarptileError } from '../errors.js';
 import type { FloatDType } from '../tensor/dtype.js';
+import { maxInt32 } from '../validate.js';
 
 /** What the choice depends on. */
 export interface SpmmFeatures {
@@ -125,6 +126,7 @@ function rowSplit(features: SpmmFeatures, device: PlanDevice): Found {
 
 function rowGroup(features: SpmmFeatures, device: PlanDevice): Found {
   if (features.format !== 'csr') return ruledOut('row-group', 'needs a CSR matrix');
+  if (features.width > maxInt32) return ruledOut('row-group', `needs at most ${maxInt32} columns of B`);
   let best: Found | undefined;
   for (const plan of groupPlans(features)) {
     const us = groupTime(features, device, plan);
@@ -142,7 +144,7 @@ export function* groupPlans({ dtype, width, vectors }: SpmmFeatures): Iterable<S
     if (lanes !== widths[0] && 2 * width <= lanes * vector) continue;
     if (lanes === widths[0] && width > 4 * lanes * vector) continue;
     const all = 32 / lanes;
-    for (const splits of all >= 4 ? [all, all / 4] : [...new Set([all, 1])]) {
+    for (const splits of new Set([all, Math.max(1, all / 4), lanes <= 2 ? 1 : all])) {
       for (const warps of splits === all ? [1, 2, 4, 8] : [1]) {
         yield { variant: 'row-group', vector, lanes, splits, warps, columns: 0, cluster: 1 };
       }

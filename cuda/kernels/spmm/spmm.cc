@@ -25,6 +25,7 @@ Status run_group(const SpmmParams& p, const LaunchContext& context) {
   if (!p.pattern.is_csr()) return Status::unsupported("spmm: row groups need a CSR matrix");
   if (!has_group(p.dtype, p.plan)) return Status::unsupported("spmm: no row-group kernel of this shape");
   if (!aligned(p.pattern.col)) return Status::unsupported("spmm: row groups need column indices at a multiple of 16 bytes");
+  if (p.ldb > INT32_MAX) return Status::unsupported("spmm: row groups need rows of B less than 2^31 elements apart");
   if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
   switch (p.dtype) {
     case DType::kFloat16:
@@ -62,7 +63,7 @@ bool has_group(DType dtype, const SpmmPlan& plan) {
   }
   const int all = 32 / plan.lanes;
   const int few = all >= 4 ? all / 4 : 1;
-  if (plan.splits != all && plan.splits != few) return false;
+  if (plan.splits != all && plan.splits != few && (plan.splits != 1 || plan.lanes > 2)) return false;
   return plan.warps == 1 || plan.splits == all;
 }
 

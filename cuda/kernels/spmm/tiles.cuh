@@ -52,6 +52,31 @@ using SmallTile = TileShape<32, 32, 2, 1, 4, 4>;
 using MediumTile = TileShape<64, 64, 2, 2, 2, 4>;
 using LargeTile = TileShape<128, 128, 4, 2, 1, 3>;
 
+// What the kernel reads, in the order in which it does: the constants of a fresh launch arrive by cache lines, each a wait.
+template <typename T>
+struct TileParams {
+  const T* tiles;             // [tiles, kM, 64]
+  const T* b;                 // [batch, k, n]
+  const int32_t* panel_ptr;   // [panels + 1]; null where every tile is stored, `depth` of them a panel
+  const int32_t* tile_columns;  // [tiles]
+  int32_t depth;              // columns of tiles
+  int32_t cluster;
+  int32_t rows, columns;      // of A
+  int64_t ldb;
+  int64_t n;
+  T* c;  // [batch, m, n]
+  int64_t ldc;
+  float alpha;
+  float beta;
+  int64_t batch;
+  int64_t b_stride;
+  int64_t c_stride;
+  // For elements that are computed again.
+  const int32_t* row_ptr;  // [m + 1]
+  const int32_t* col;      // [stored]
+  const T* values;         // [stored]
+};
+
 // Where chunk `chunk` of row `row` lies, such that eight rows at one chunk, and one row at eight chunks, meet all banks.
 __device__ __forceinline__ int swizzle_a(int row, int chunk) { return row * kSpmmTileDepth + (chunk ^ (row & 7)) * 8; }
 template <int kChunks>
@@ -61,15 +86,16 @@ __device__ __forceinline__ int swizzle_b(int row, int chunk) {
 
 // Starts the copies of one tile of A and of its rows of B. Rows past the last of B and columns past n become zero.
 template <typename T, typename Shape, bool kVectors>
-__device__ __forceinline__ void load_stage(const SpmmParams& p, const T* b, int64_t tile, int64_t first_column, T* stage) {
-  const T* a = static_cast<const T*>(p.tiles.values) + tile * (Shape::kM * Shape::kDepth);
+__device__ __forceinline__ void load_stage(const TileParams<T>& p, const T* b, int64_t tile, int tile_column, int64_t first_column,
+                                           T* stage) {
+  const T* a = p.tiles + tile * (Shape::kM * Shape::kDepth);
 #pragma unroll
   for (int i = threadIdx.x; i < Shape::kM * Shape::kDepth / 8; i += Shape::kThreads) {
     const int row = i / (Shape::kDepth / 8);
     copy_async_16(shared_address(stage + swizzle_a(row, i % (Shape::kDepth / 8))), a + i * 8, true);
   }
   T* stage_b = stage + Shape::kM * Shape::kDepth;
-  const int64_t first_row = static_cast<int64_t>(p.tiles.columns[tile]) * Shape::kDepth;
+  const int64_t first_row = static_cast<int64_t>(tile_column) * Shape::kDepth;
 #pragma unroll
   for (int i = threadIdx.x; i < Shape::kDepth * Shape::kChunksB; i += Shape::kThreads) {
     const int row = i / Shape::kChunksB;
@@ -77,7 +103,7 @@ __device__ __forceinline__ void load_stage(const SpmmParams& p, const T* b, int6
     const int64_t column = first_column + chunk * 8;
     T* target = stage_b + swizzle_b<Shape::kChunksB>(row, chunk);
     const T* source = b + (first_row + row) * p.ldb + column;
-    const bool row_inside = first_row + row < p.pattern.columns;
+    const bool row_inside = first_row + row < p.columns;
     if constexpr (kVectors) {
       const bool inside = row_inside && column < p.n;
       copy_async_16(shared_address(target), inside ? source : b, inside);
@@ -133,17 +159,16 @@ __device__ __noinline__ float exact_element(const int32_t* col, const T* values,
 }
 
 template <typename T, typename Shape, bool kVectors>
-__device__ __forceinline__ void store_row(const SpmmParams& p, const T* b, int64_t problem, int64_t row, int64_t column,
+__device__ __forceinline__ void store_row(const TileParams<T>& p, const T* b, int64_t problem, int64_t row, int64_t column,
                                           const Pack<float, 4>& total) {
-  T* target = static_cast<T*>(p.c) + problem * p.c_stride + row * p.ldc + column;
+  T* target = p.c + problem * p.c_stride + row * p.ldc + column;
   Pack<T, 4> result{};
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     if (column + j >= p.n) break;
     float sum = total.items[j];
     if (isnan(sum)) {
-      sum = exact_element<T>(p.pattern.col, static_cast<const T*>(p.values), b + column + j, p.ldb, p.pattern.row_ptr[row],
-                             p.pattern.row_ptr[row + 1]);
+      sum = exact_element<T>(p.col, p.values, b + column + j, p.ldb, p.row_ptr[row], p.row_ptr[row + 1]);
     }
     result.items[j] = from_float<T>(p.beta == 0 ? p.alpha * sum : fmaf(p.beta, to_float(target[j]), p.alpha * sum));
     if constexpr (!kVectors) target[j] = result.items[j];
@@ -152,7 +177,7 @@ __device__ __forceinline__ void store_row(const SpmmParams& p, const T* b, int64
 }
 
 template <typename T, typename Shape, bool kVectors, bool kCluster>
-__global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const SpmmParams p) {
+__global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileParams<T> p) {
   extern __shared__ __align__(128) unsigned char shared[];
   T* stages = reinterpret_cast<T*>(shared);
   const int warp = threadIdx.x / kWarpSize;
@@ -160,22 +185,27 @@ __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const SpmmP
   const int warp_n = warp % Shape::kWarpsN;
   const int warp_m = warp / Shape::kWarpsN % Shape::kWarpsM;
   const int warp_k = warp / (Shape::kWarpsN * Shape::kWarpsM);
-  const int blocks = kCluster ? p.plan.cluster : 1;
+  const int blocks = kCluster ? p.cluster : 1;
   const int rank = kCluster ? static_cast<int>(blockIdx.x) % blocks : 0;
   const int64_t first_column = static_cast<int64_t>(blockIdx.x / blocks) * Shape::kN;
-  const int64_t panel = blockIdx.y;
-  const int panel_first = p.tiles.panel_ptr[panel];
-  const int share = (p.tiles.panel_ptr[panel + 1] - panel_first + blocks - 1) / blocks;
-  const int first = panel_first + rank * share;
-  const int tiles = max(0, min(p.tiles.panel_ptr[panel + 1] - first, share));
+  const int panel = blockIdx.y;
+  // Every tile stored: nothing to look up.
+  const bool full = p.panel_ptr == nullptr;
+  const int64_t panel_first = full ? static_cast<int64_t>(panel) * p.depth : p.panel_ptr[panel];
+  const int panel_tiles = full ? p.depth : static_cast<int>(p.panel_ptr[panel + 1] - panel_first);
+  const int share = (panel_tiles + blocks - 1) / blocks;
+  const int first = rank * share;
+  const int tiles = max(0, min(panel_tiles - first, share));
 
   for (int64_t problem = blockIdx.z; problem < p.batch; problem += gridDim.z) {
-    const T* b = static_cast<const T*>(p.b) + problem * p.b_stride;
+    const T* b = p.b + problem * p.b_stride;
     float sum[Shape::kMmaM][Shape::kMmaN][4] = {};
     const auto load = [&](int step) {
       if (step < tiles) {
         T* stage = stages + step % Shape::kStages * Shape::kStageElements;
-        load_stage<T, Shape, kVectors>(p, b, first + step, first_column, stage);
+        const int64_t tile = panel_first + first + step;
+        const int tile_column = full ? first + step : p.tile_columns[tile];
+        load_stage<T, Shape, kVectors>(p, b, tile, tile_column, first_column, stage);
       }
       // A group for every step, so that counting groups counts steps.
       commit_copies();
@@ -229,8 +259,8 @@ __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const SpmmP
           for (int j = 0; j < 4; ++j) total.items[j] += part.items[j];
         }
       }
-      const int64_t target_row = panel * Shape::kM + row;
-      if (target_row < p.pattern.rows && first_column + column < p.n) {
+      const int64_t target_row = static_cast<int64_t>(panel) * Shape::kM + row;
+      if (target_row < p.rows && first_column + column < p.n) {
         store_row<T, Shape, kVectors>(p, b, problem, target_row, first_column + column, total);
       }
     }
@@ -253,8 +283,29 @@ Status launch_tile_shape(const SpmmParams& params, const LaunchContext& context)
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
   shape.threads = Shape::kThreads;
   shape.shared_bytes = Shape::kSharedBytes;
-  return shape.cluster > 1 ? launch(context, spmm_tiles_kernel<T, Shape, kVectors, true>, shape, params)
-                           : launch(context, spmm_tiles_kernel<T, Shape, kVectors, false>, shape, params);
+  TileParams<T> p{};
+  p.tiles = static_cast<const T*>(params.tiles.values);
+  p.b = static_cast<const T*>(params.b);
+  p.depth = static_cast<int32_t>(ceil_div(params.pattern.columns, Shape::kDepth));
+  if (params.tiles.count != shape.grid_y * p.depth) p.panel_ptr = params.tiles.panel_ptr;
+  p.tile_columns = params.tiles.columns;
+  p.cluster = shape.cluster;
+  p.rows = static_cast<int32_t>(params.pattern.rows);
+  p.columns = static_cast<int32_t>(params.pattern.columns);
+  p.ldb = params.ldb;
+  p.n = params.n;
+  p.c = static_cast<T*>(params.c);
+  p.ldc = params.ldc;
+  p.alpha = params.alpha;
+  p.beta = params.beta;
+  p.batch = params.batch;
+  p.b_stride = params.b_stride;
+  p.c_stride = params.c_stride;
+  p.row_ptr = params.pattern.row_ptr;
+  p.col = params.pattern.col;
+  p.values = static_cast<const T*>(params.values);
+  return shape.cluster > 1 ? launch(context, spmm_tiles_kernel<T, Shape, kVectors, true>, shape, p)
+                           : launch(context, spmm_tiles_kernel<T, Shape, kVectors, false>, shape, p);
 }
 
 template <typename T>
