@@ -101,27 +101,59 @@ const ruledOut = (variant: SpmmVariant, problem: string): Found => ({
   problem,
 });
 
-// Microseconds of an empty problem, of one round of a warp's chunks, and bytes gathered a microsecond by a multiprocessor.
-const start = 1.7;
-const round = 0.42;
-const gathered = { float32: 88_000, float16: 70_000, bfloat16: 70_000 };
-// Resident warps of a multiprocessor, and what another wave of them costs beyond its bytes.
-const residentWarps = 48;
-const wave = 0.5;
+// The model: a launch, and then the longest of three, with a share of the other two, since they overlap only in part.
+//   rounds   the chain of loads of the longest row
+//   issue    instructions of all warps of a multiprocessor
+//   gather   bytes of B that are gathered
+// Fitted by random search to the sweep: over its 390 problems the choice takes 3 % longer than the best plan on average, 1.2 times at
+// most; the estimates are off by 18 % (root mean square).
+const model = {
+  start: 1.709,
+  overlap: 0.1939,
+  round: 0.4514,
+  // Nanoseconds of a multiprocessor: a chunk, each 16 bytes that a lane gathers for it, a warp, a step of its shuffles, its barrier.
+  chunk: 10.458,
+  gather: 6.477,
+  warp: 30.06,
+  shuffle: 1.484,
+  barrier: 0.96,
+  longRows: 7.45,
+  // Bytes a microsecond of a multiprocessor; float32 is bound by its instructions first.
+  gathered: { float32: Number.POSITIVE_INFINITY, float16: 60_090, bfloat16: 60_090 },
+  split: {
+    entry: 0.1747,
+    perEntry: 6.794,
+    warp: 53.46,
+    gathered: { float32: 6536, float16: Number.POSITIVE_INFINITY, bfloat16: Number.POSITIVE_INFINITY },
+  },
+};
 
 const bytesOf = (dtype: FloatDType): number => (dtype === 'float32' ? 4 : 2);
 
+/** Microseconds of a launch bound by the longest of `parts`. */
+function overlapped(start: number, overlap: number, ...parts: readonly number[]): number {
+  const longest = Math.max(...parts);
+  return start + longest + overlap * (parts.reduce((sum, part) => sum + part, 0) - longest);
+}
+
 function rowSplit(features: SpmmFeatures, device: PlanDevice): Found {
-  const { dtype, rows, stored, longestRow, width, batch, vectors } = features;
+  const { dtype, format, rows, stored, longestRow, width, batch, vectors } = features;
   const plan: SpmmPlan = { variant: 'row-split', ...nothing };
+  // The only kernel of blocks: nothing to compare it with.
+  if (format !== 'csr') return { variant: 'row-split', plan, us: Number.POSITIVE_INFINITY };
   const vector = vectors ? 16 / bytesOf(dtype) : 1;
   const lanes = width <= 8 * vector ? 8 : 32;
-  const columnTiles = Math.ceil(width / (lanes * vector)) * batch;
-  const warps = (rows * lanes * columnTiles) / 32;
-  const work = (stored * width * batch * bytesOf(dtype)) / (gathered[dtype] * device.multiprocessors);
-  const waves = warps / (residentWarps * device.multiprocessors);
-  // Four entries are in flight: a long row is a chain of its entries.
-  return { variant: 'row-split', plan, us: start + Math.max(longestRow * 0.14, work) + wave * waves };
+  const warpsAcross = (Math.ceil(width / (lanes * vector)) * batch * lanes) / 32;
+  const { split } = model;
+  const nanoseconds = warpsAcross * (stored * split.perEntry + rows * split.warp);
+  const us = overlapped(
+    model.start,
+    model.overlap,
+    longestRow * split.entry,
+    nanoseconds / (1000 * device.multiprocessors),
+    (stored * width * batch * bytesOf(dtype)) / (split.gathered[dtype] * device.multiprocessors),
+  );
+  return { variant: 'row-split', plan, us };
 }
 
 function rowGroup(features: SpmmFeatures, device: PlanDevice): Found {
@@ -156,23 +188,26 @@ export function* groupPlans({ dtype, width, vectors }: SpmmFeatures): Iterable<S
 export function groupTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {
   const { dtype, rows, stored, longestRow, segments, width, batch } = features;
   const { vector, lanes, splits, warps } = plan;
+  const bytes = bytesOf(dtype);
   const tile = lanes * vector;
   const columnTiles = Math.ceil(width / tile) * batch;
-  const perWarp = 32 / (lanes * splits);
   const items = rows + (segments?.count ?? 0);
-  const totalWarps = Math.ceil(items / perWarp) * warps * columnTiles;
-  const longest = segments === undefined ? longestRow : segments.limit;
-  const rounds = Math.ceil((longest + 1.5) / (4 * splits * warps));
-  const waves = totalWarps / (residentWarps * device.multiprocessors);
-  const bytes = bytesOf(dtype);
-  const work =
-    (stored * (tile * bytes + 4 + bytes) * columnTiles) / (gathered[dtype] * device.multiprocessors);
-  // Lanes without an entry still take their turn: rounds of the mean row, for all rows.
-  const filled = Math.ceil((stored / Math.max(1, rows) + 1.5) / (4 * splits * warps));
-  const issued =
-    (totalWarps * filled * 4 * 32 * vector * bytes) / (gathered[dtype] * 1.6 * device.multiprocessors);
-  const sums = segments === undefined ? 0 : 1.5;
-  return start + Math.max(rounds * round, work, issued) + wave * waves + sums;
+  const totalWarps = Math.ceil((items * lanes * splits) / 32) * warps * columnTiles;
+  // Rows begin anywhere in a chunk of four.
+  const rounds = (entries: number): number => Math.ceil((entries + 1.5) / (4 * splits * warps));
+  const nanoseconds =
+    rounds(stored / Math.max(1, rows)) * (model.chunk + (model.gather * vector * bytes) / 16) +
+    model.warp +
+    model.shuffle * Math.log2(splits) * vector +
+    (warps > 1 ? model.barrier : 0);
+  const us = overlapped(
+    model.start,
+    model.overlap,
+    rounds(segments === undefined ? longestRow : segments.limit) * model.round,
+    (totalWarps * nanoseconds) / (1000 * device.multiprocessors),
+    (stored * (tile * bytes + 4 + bytes) * columnTiles) / (model.gathered[dtype] * device.multiprocessors),
+  );
+  return us + (segments === undefined ? 0 : model.longRows);
 }
 
 /** Why there can be no copy in tiles; undefined where there can. */
@@ -205,26 +240,36 @@ function tiles(features: SpmmFeatures, device: PlanDevice): Found {
   return best as Found;
 }
 
-/** Microseconds of one tile in a block, blocks resident at once, by the rows of a tile. */
-const tileCosts: { readonly [rows: number]: { step: number; resident: number } } = {
-  32: { step: 0.35, resident: 5 },
-  64: { step: 0.45, resident: 3 },
-  128: { step: 0.9, resident: 2 },
+// As `model`, from a sweep over tiles alone: 4 % longer than the best plan on average, 1.2 times at most. By the rows of a tile:
+// microseconds of a tile and of a block where blocks are few (latency), and where a multiprocessor has many (throughput).
+const tileModel = {
+  start: 2.349,
+  overlap: 0.3155,
+  cluster: 0.2166,
+  clusterStep: 0.4112,
+  bytes: 1.697e6,
+  32: { latency: 0.1727, first: 0, tile: 0.1549, block: 0.9763 },
+  64: { latency: 0.2028, first: 1.2177, tile: 0.2891, block: 1.1845 },
+  128: { latency: 0.0249, first: 0, tile: 1.4893, block: 1.2985 },
 };
 
 /** @internal */
 export function tilesTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {
   const { width, batch, vectors } = features;
-  const { rows, count } = features.tiles as { rows: number; count: number };
-  const panels = Math.ceil(features.rows / rows);
-  const { step, resident } = tileCosts[rows];
+  const { rows, count } = features.tiles as { rows: 32 | 64 | 128; count: number };
+  const { latency, first, tile, block } = tileModel[rows];
+  const panels = Math.max(1, Math.ceil(features.rows / rows));
   const blocks = panels * Math.ceil(width / plan.columns) * batch * plan.cluster;
-  const steps = Math.ceil(Math.max(1, count / Math.max(1, panels)) / plan.cluster);
-  const slots = device.multiprocessors * resident;
-  const crowding = Math.max(1, Math.min(blocks, slots) / device.multiprocessors) ** 0.6;
-  const waves = Math.max(1, Math.ceil(blocks / slots));
-  const clusters = plan.cluster === 1 ? 0 : 0.5 + 0.08 * plan.cluster;
-  const us = start + 0.6 + clusters + waves * (steps * step * crowding + 0.5);
+  const steps = Math.ceil(Math.max(1, count / panels) / plan.cluster);
+  const us =
+    overlapped(
+      tileModel.start,
+      tileModel.overlap,
+      first + steps * latency,
+      Math.max(1, blocks / device.multiprocessors) * (block + steps * tile),
+      (count * rows * tileDepth * 2) / tileModel.bytes,
+    ) + (plan.cluster > 1 ? tileModel.cluster + tileModel.clusterStep * Math.log2(plan.cluster) : 0);
+  // Rows that are not aligned are copied element by element.
   return vectors ? us : 2 * us;
 }
 

@@ -110,7 +110,9 @@ export function explainSpmm<D extends FloatDType>(a: SparseMatrix<D>, b: Tensor<
   return {
     variant: plan.variant,
     parameters: describePlan(plan),
-    reason: `expected to take ${chosen?.us?.toFixed(1)} us, the least; ${compared.join('; ')}`,
+    reason: Number.isFinite(chosen?.us)
+      ? `expected to take ${chosen?.us?.toFixed(1)} us, the least; ${compared.join('; ')}`
+      : `the only one for this matrix; ${compared.join('; ')}`,
     candidates,
   };
 }

@@ -22,6 +22,7 @@
 #include <cooperative_groups.h>
 
 #include <algorithm>
+#include <type_traits>
 
 #include "common/checked.h"
 #include "common/launch.cuh"
@@ -55,15 +56,15 @@ using LargeTile = TileShape<128, 128, 4, 2, 1, 3>;
 // What the kernel reads, in the order in which it does: the constants of a fresh launch arrive by cache lines, each a wait.
 template <typename T>
 struct TileParams {
-  const T* tiles;             // [tiles, kM, 64]
-  const T* b;                 // [batch, k, n]
-  const int32_t* panel_ptr;   // [panels + 1]; null where every tile is stored, `depth` of them a panel
+  const T* tiles;               // [tiles, kM, 64]
+  const T* b;                   // [batch, k, n]
+  const int32_t* panel_ptr;     // [panels + 1]; null where every tile is stored, `depth` of them a panel
   const int32_t* tile_columns;  // [tiles]
-  int32_t depth;              // columns of tiles
-  int32_t cluster;
-  int32_t rows, columns;      // of A
   int64_t ldb;
   int64_t n;
+  int32_t depth;  // columns of tiles
+  int32_t cluster_log2;
+  int32_t rows, columns;  // of A
   T* c;  // [batch, m, n]
   int64_t ldc;
   float alpha;
@@ -159,9 +160,9 @@ __device__ __noinline__ float exact_element(const int32_t* col, const T* values,
 }
 
 template <typename T, typename Shape, bool kVectors>
-__device__ __forceinline__ void store_row(const TileParams<T>& p, const T* b, int64_t problem, int64_t row, int64_t column,
+__device__ __forceinline__ void store_row(const TileParams<T>& p, const T* b, T* c, int64_t row, int64_t column,
                                           const Pack<float, 4>& total) {
-  T* target = p.c + problem * p.c_stride + row * p.ldc + column;
+  T* target = c + row * p.ldc + column;
   Pack<T, 4> result{};
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
@@ -176,7 +177,8 @@ __device__ __forceinline__ void store_row(const TileParams<T>& p, const T* b, in
   if constexpr (kVectors) store_pack<T, 4>(target, result);
 }
 
-template <typename T, typename Shape, bool kVectors, bool kCluster>
+// kSimple: one problem.
+template <typename T, typename Shape, bool kVectors, bool kCluster, bool kSimple>
 __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileParams<T> p) {
   extern __shared__ __align__(128) unsigned char shared[];
   T* stages = reinterpret_cast<T*>(shared);
@@ -185,20 +187,23 @@ __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileP
   const int warp_n = warp % Shape::kWarpsN;
   const int warp_m = warp / Shape::kWarpsN % Shape::kWarpsM;
   const int warp_k = warp / (Shape::kWarpsN * Shape::kWarpsM);
-  const int blocks = kCluster ? p.cluster : 1;
-  const int rank = kCluster ? static_cast<int>(blockIdx.x) % blocks : 0;
-  const int64_t first_column = static_cast<int64_t>(blockIdx.x / blocks) * Shape::kN;
+  const int blocks_log2 = kCluster ? p.cluster_log2 : 0;
+  const int blocks = 1 << blocks_log2;
+  const int rank = static_cast<int>(blockIdx.x) & (blocks - 1);
+  const int64_t first_column = static_cast<int64_t>(blockIdx.x >> blocks_log2) * Shape::kN;
   const int panel = blockIdx.y;
   // Every tile stored: nothing to look up.
   const bool full = p.panel_ptr == nullptr;
   const int64_t panel_first = full ? static_cast<int64_t>(panel) * p.depth : p.panel_ptr[panel];
   const int panel_tiles = full ? p.depth : static_cast<int>(p.panel_ptr[panel + 1] - panel_first);
-  const int share = (panel_tiles + blocks - 1) / blocks;
+  const int share = (panel_tiles + blocks - 1) >> blocks_log2;
   const int first = rank * share;
   const int tiles = max(0, min(panel_tiles - first, share));
 
-  for (int64_t problem = blockIdx.z; problem < p.batch; problem += gridDim.z) {
-    const T* b = p.b + problem * p.b_stride;
+  const int64_t problems = kSimple ? 1 : p.batch;
+  for (int64_t problem = kSimple ? 0 : blockIdx.z; problem < problems; problem += kSimple ? 1 : gridDim.z) {
+    const T* b = kSimple ? p.b : p.b + problem * p.b_stride;
+    T* c = kSimple ? p.c : p.c + problem * p.c_stride;
     float sum[Shape::kMmaM][Shape::kMmaN][4] = {};
     const auto load = [&](int step) {
       if (step < tiles) {
@@ -242,11 +247,14 @@ __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileP
 #else
     __syncthreads();
 #endif
-    const int rows = Shape::kM / blocks;
+    const int rows = Shape::kM >> blocks_log2;
     for (int i = threadIdx.x; i < rows * Shape::kN / 4; i += Shape::kThreads) {
       const int row = rank * rows + i / (Shape::kN / 4);
       const int column = i % (Shape::kN / 4) * 4;
       Pack<float, 4> total{};
+      // Unrolled, so that several blocks are read at once.
+      constexpr int kBlocksAtOnce = kCluster ? 4 : 1;
+#pragma unroll kBlocksAtOnce
       for (int block = 0; block < blocks; ++block) {
         const float* source = sums;
 #if __CUDA_ARCH__ >= 900
@@ -261,15 +269,15 @@ __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileP
       }
       const int64_t target_row = static_cast<int64_t>(panel) * Shape::kM + row;
       if (target_row < p.rows && first_column + column < p.n) {
-        store_row<T, Shape, kVectors>(p, b, problem, target_row, first_column + column, total);
+        store_row<T, Shape, kVectors>(p, b, c, target_row, first_column + column, total);
       }
     }
     // The sums are read, by all blocks of the cluster, before they are overwritten or a block ends.
 #if __CUDA_ARCH__ >= 900
     if constexpr (kCluster) cooperative_groups::this_cluster().sync();
-    else __syncthreads();
+    else if constexpr (!kSimple) __syncthreads();
 #else
-    __syncthreads();
+    if constexpr (!kSimple) __syncthreads();
 #endif
   }
 }
@@ -289,7 +297,7 @@ Status launch_tile_shape(const SpmmParams& params, const LaunchContext& context)
   p.depth = static_cast<int32_t>(ceil_div(params.pattern.columns, Shape::kDepth));
   if (params.tiles.count != shape.grid_y * p.depth) p.panel_ptr = params.tiles.panel_ptr;
   p.tile_columns = params.tiles.columns;
-  p.cluster = shape.cluster;
+  while (1 << p.cluster_log2 < shape.cluster) ++p.cluster_log2;
   p.rows = static_cast<int32_t>(params.pattern.rows);
   p.columns = static_cast<int32_t>(params.pattern.columns);
   p.ldb = params.ldb;
@@ -304,8 +312,15 @@ Status launch_tile_shape(const SpmmParams& params, const LaunchContext& context)
   p.row_ptr = params.pattern.row_ptr;
   p.col = params.pattern.col;
   p.values = static_cast<const T*>(params.values);
-  return shape.cluster > 1 ? launch(context, spmm_tiles_kernel<T, Shape, kVectors, true>, shape, p)
-                           : launch(context, spmm_tiles_kernel<T, Shape, kVectors, false>, shape, p);
+  const auto run = [&](auto simple) {
+    constexpr bool kSimple = decltype(simple)::value;
+    return shape.cluster > 1 ? launch(context, spmm_tiles_kernel<T, Shape, kVectors, true, kSimple>, shape, p)
+                             : launch(context, spmm_tiles_kernel<T, Shape, kVectors, false, kSimple>, shape, p);
+  };
+  if constexpr (kVectors) {
+    if (params.batch == 1) return run(std::true_type{});
+  }
+  return run(std::false_type{});
 }
 
 template <typename T>
