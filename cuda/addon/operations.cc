@@ -19,6 +19,7 @@ const std::vector<OperationRow>& operation_table() {
       {"spmm", spmm},
       {"spmmCountTiles", spmm_count_tiles},
       {"spmmFillTiles", spmm_fill_tiles},
+      {"transposeValues", transpose_values},
       {"w4a16Matmul", w4a16_matmul},
   };
   return table;

@@ -6,6 +6,7 @@ import type { SddmmCall } from './calls/sddmm.js';
 import type { SparseAttentionCall } from './calls/sparse-attention.js';
 import type { SparseSoftmaxCall } from './calls/sparse-softmax.js';
 import type { SpmmCall, SpmmCountTilesCall, SpmmFillTilesCall } from './calls/spmm.js';
+import type { TransposeValuesCall } from './calls/transpose-values.js';
 import type { W4A16MatmulCall } from './calls/w4a16.js';
 
 /**
@@ -39,6 +40,7 @@ export interface Operations {
   spmm(call: SpmmCall): void;
   spmmCountTiles(call: SpmmCountTilesCall): void;
   spmmFillTiles(call: SpmmFillTilesCall): void;
+  transposeValues(call: TransposeValuesCall): void;
   w4a16Matmul(call: W4A16MatmulCall): void;
 }
 

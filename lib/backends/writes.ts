@@ -13,6 +13,7 @@ const writtenViews: { readonly [K in keyof Operations]: readonly (keyof Paramete
   spmm: ['c'],
   spmmCountTiles: ['counts'],
   spmmFillTiles: ['columns', 'tileValues'],
+  transposeValues: ['out'],
   w4a16Matmul: ['y'],
 };
 

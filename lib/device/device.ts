@@ -18,7 +18,6 @@ import {
   quantizedFromCompressedTensors,
   quantizedFromGptq,
 } from '../formats/quantized-matrix.js';
-import type { TiledCopy } from '../formats/tiled-copy.js';
 import { type DType, dtypeInfo, type FloatDType, type StorageArray } from '../tensor/dtype.js';
 import { checkHostData, type HostData, toStorage } from '../tensor/host-data.js';
 import { deviceBrand, isTensor, Storage, Tensor } from '../tensor/tensor.js';
@@ -32,7 +31,7 @@ import {
   checkShape,
   own,
 } from '../validate.js';
-import { Graph } from './graph.js';
+import { type DerivedCopy, Graph } from './graph.js';
 
 export interface TensorOptions<D extends DType = DType> {
   /** Defaults to one dimension of the data's length. */
@@ -54,7 +53,7 @@ export class Device {
   /** Why 'auto' did not choose a GPU: one line for each attempt. Empty otherwise. */
   readonly fallbackReasons: readonly string[];
   #scopes: Set<Tensor>[] = [];
-  #copiesUsed: Set<TiledCopy> | undefined;
+  #copiesUsed: Set<DerivedCopy> | undefined;
   #closed = false;
 
   /** @internal */
@@ -88,7 +87,7 @@ export class Device {
   }
 
   /** @internal A recorded operation reads `copy`, which its graph must keep and keep up to date. */
-  uses(copy: TiledCopy): void {
+  uses(copy: DerivedCopy): void {
     this.#copiesUsed?.add(copy);
   }
 
@@ -261,7 +260,7 @@ export class Device {
     checkFunction(body, 'body');
     let result: T | undefined;
     const outer = this.#copiesUsed;
-    const copies = new Set<TiledCopy>();
+    const copies = new Set<DerivedCopy>();
     try {
       const recorded = this.backend.capture(() => {
         this.#copiesUsed = copies;

@@ -1,7 +1,15 @@
 import type { BackendGraph } from '../backends/backend.js';
 import { WarptileError } from '../errors.js';
-import type { TiledCopy } from '../formats/tiled-copy.js';
 import type { Device } from './device.js';
+
+/** Numbers derived from a tensor: out of date once that is written to. Counted, as graphs share them. */
+export interface DerivedCopy {
+  readonly fresh: boolean;
+  /** Enqueues the derivation. */
+  refresh(): void;
+  retain(): this;
+  dispose(): void;
+}
 
 /** Recorded operations, made by `device.capture`. */
 export class Graph<T = unknown> {
@@ -9,11 +17,11 @@ export class Graph<T = unknown> {
   readonly result: T;
   readonly #device: Device;
   readonly #recorded: BackendGraph;
-  readonly #copies: readonly TiledCopy[];
+  readonly #copies: readonly DerivedCopy[];
   #disposed = false;
 
   /** @internal */
-  constructor(device: Device, recorded: BackendGraph, result: T, copies: readonly TiledCopy[]) {
+  constructor(device: Device, recorded: BackendGraph, result: T, copies: readonly DerivedCopy[]) {
     this.#device = device;
     this.#copies = copies.map((copy) => copy.retain());
     this.#recorded = recorded;
@@ -24,7 +32,7 @@ export class Graph<T = unknown> {
   replay(): void {
     if (this.#disposed) throw new WarptileError('ERR_DISPOSED', 'graph: it has been disposed');
     this.#device.checkOpen();
-    // The values may have been written to since, also by the last replay.
+    // The values may have been written to since, also by the last replay. In the order of their use: one may derive from another.
     for (const copy of this.#copies) if (!copy.fresh) copy.refresh();
     this.#recorded.replay();
   }

@@ -6,6 +6,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import { checkFloatDType, checkOptions, own } from '../validate.js';
 import { checkPair, makeValues, SparseMatrix, type SparseParts, uploadParts } from './sparse-matrix.js';
 import { checkTopology } from './topology.js';
+import { transposeMatrix } from './transposed-copy.js';
 
 /** Largest extent of a block. */
 export const maxBlockSize = 64;
@@ -135,6 +136,15 @@ export class BlockSparseMatrix<D extends FloatDType = FloatDType> extends Sparse
 
   override adopt<E extends FloatDType>(values: Tensor<E>): BlockSparseMatrix<E> {
     return new BlockSparseMatrix(this.sharing(values), this.blockShape);
+  }
+
+  override transpose(): BlockSparseMatrix<D> {
+    this.checkUsable('matrix');
+    return transposeMatrix(this) as BlockSparseMatrix<D>;
+  }
+
+  override adoptTransposed(parts: SparseParts<D>): BlockSparseMatrix<D> {
+    return new BlockSparseMatrix(parts, [this.blockShape[1], this.blockShape[0]]);
   }
 
   override async to(device: Device): Promise<BlockSparseMatrix<D>> {

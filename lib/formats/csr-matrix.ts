@@ -8,6 +8,7 @@ import { checkFloatDType, checkOptions, own } from '../validate.js';
 import { type PrepareOptions, prepareSpmm } from './prepare-spmm.js';
 import { checkPair, makeValues, SparseMatrix, type SparseParts, uploadParts } from './sparse-matrix.js';
 import { checkTopology } from './topology.js';
+import { transposeMatrix } from './transposed-copy.js';
 
 export interface CsrOptions<D extends FloatDType = FloatDType> {
   /** [rows, columns]. */
@@ -130,6 +131,15 @@ export class CsrMatrix<D extends FloatDType = FloatDType> extends SparseMatrix<D
 
   override adopt<E extends FloatDType>(values: Tensor<E>): CsrMatrix<E> {
     return new CsrMatrix(this.sharing(values));
+  }
+
+  override transpose(): CsrMatrix<D> {
+    this.checkUsable('matrix');
+    return transposeMatrix(this) as CsrMatrix<D>;
+  }
+
+  override adoptTransposed(parts: SparseParts<D>): CsrMatrix<D> {
+    return new CsrMatrix(parts);
   }
 
   override async to(device: Device): Promise<CsrMatrix<D>> {

@@ -8,15 +8,18 @@ import {
   tileSizes,
   tilesProblem,
 } from '../ops/spmm-plan.js';
-import { checkInteger, checkOneOf, checkOptions, own } from '../validate.js';
+import { checkBoolean, checkInteger, checkOneOf, checkOptions, own } from '../validate.js';
 import type { SparseMatrix } from './sparse-matrix.js';
 import { TiledCopy } from './tiled-copy.js';
+import { transposedMatrix } from './transposed-copy.js';
 
 export interface PrepareOptions {
   /** Columns of the dense operand. */
   n: number;
   /** 'tiles' builds the copy whether or not a gain is expected. Default: as the planner judges. */
   variant?: 'tiles';
+  /** For products with the transposed matrix, whose copy is built too. Default false. */
+  transposeA?: boolean;
 }
 
 /** A copy may be as large as this many times the matrix, or as this many bytes. */
@@ -24,16 +27,18 @@ const mostMultiple = 16;
 const mostSmallBytes = 2 ** 24;
 
 /** @internal As CsrMatrix.prepare. */
-export function prepareSpmm(matrix: SparseMatrix, options: PrepareOptions): SpmmVariant {
+export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmVariant {
   if (options === undefined) fail('ERR_ARGUMENT', 'options', 'an object', options);
-  const checked = checkOptions(options, ['n', 'variant']);
+  const checked = checkOptions(options, ['n', 'variant', 'transposeA']);
   const width = checkInteger(own(checked, 'n'), 'n', 1);
   const asked = own(checked, 'variant');
   if (asked !== undefined) checkOneOf(asked, 'variant', ['tiles']);
-  const { device } = matrix;
+  const transposeA = checkBoolean(own(checked, 'transposeA') ?? false, 'transposeA');
+  const { device } = given;
   if (device.capturing) {
     throw new WarptileError('ERR_UNSUPPORTED', 'capture: prepare cannot be recorded; do it before or after');
   }
+  const matrix = transposeA ? transposedMatrix(given) : given;
   const features = featuresOf(matrix, width);
   const impossible = tilesProblem(features);
   if (impossible !== undefined) {

@@ -108,6 +108,16 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
   /** @internal The shape of one set of values. */
   abstract readonly setShape: readonly number[];
 
+  /**
+   * The transposed matrix, with values of its own as they are now: [batch,] each block transposed. Its pattern is shared with every
+   * transpose over the same pattern; the first one reads this pattern back, which waits for the device.
+   * @throws WarptileError ERR_DISPOSED, ERR_LIMIT, ERR_OUT_OF_MEMORY, ERR_UNSUPPORTED for the first one inside a capture.
+   */
+  abstract transpose(): SparseMatrix<D>;
+
+  /** @internal A matrix of the transposed blocks, taking over the handles in `parts`. */
+  abstract adoptTransposed(parts: SparseParts<D>): SparseMatrix<D>;
+
   /** A dense tensor of `shape`, or [batch, ...shape]. Goes through host memory. */
   abstract toDense(): Promise<Tensor<D>>;
 

@@ -1,6 +1,7 @@
 import type { SparsePattern } from '../backends/calls/sparse-pattern.js';
 import { type TilesCall, tileDepth } from '../backends/calls/spmm.js';
 import type { Device } from '../device/device.js';
+import type { DerivedCopy } from '../device/graph.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { SparseMatrix } from './sparse-matrix.js';
@@ -9,7 +10,7 @@ import type { SparseMatrix } from './sparse-matrix.js';
  * The values of a CSR matrix in dense tiles, for the tensor-core kernel. Belongs to a values tensor and to the graphs that recorded
  * its use; holds handles of its own to everything that a refresh reads. Out of date once the values were written to.
  */
-export class TiledCopy {
+export class TiledCopy implements DerivedCopy {
   readonly rows: number;
   readonly count: number;
   /** What a call carries. */

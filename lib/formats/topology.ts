@@ -60,31 +60,39 @@ export function checkTopology(
   }
   const checkedPointers = copyPointers(pointers, stored);
   const checkedIndices = new Int32Array(stored);
+  for (let row = 0; row < rows; ++row) {
+    copyRow(indices, checkedIndices, checkedPointers[row], checkedPointers[row + 1], columns);
+  }
+  return {
+    topology: topologyOf(checkedPointers, columns),
+    rowPointers: checkedPointers,
+    columnIndices: checkedIndices,
+  };
+}
+
+/** @internal The facts of a pattern that is known to be right. */
+export function topologyOf(rowPointers: Int32Array, columns: number): Topology {
+  const rows = rowPointers.length - 1;
+  const stored = rowPointers[rows];
   let longestRow = 0;
   let emptyRows = 0;
   let squares = 0;
   for (let row = 0; row < rows; ++row) {
-    const start = checkedPointers[row];
-    const length = checkedPointers[row + 1] - start;
+    const length = rowPointers[row + 1] - rowPointers[row];
     if (length > longestRow) longestRow = length;
     if (length === 0) ++emptyRows;
     squares += length * length;
-    copyRow(indices, checkedIndices, start, start + length, columns);
   }
   const mean = rows === 0 ? 0 : stored / rows;
-  return {
-    topology: Object.freeze({
-      stored,
-      rows,
-      columns,
-      longestRow,
-      variation: stored === 0 ? 0 : Math.sqrt(Math.max(0, squares / rows - mean * mean)) / mean,
-      emptyShare: rows === 0 ? 0 : emptyRows / rows,
-      segments: cutLongRows(checkedPointers, longestRow),
-    }),
-    rowPointers: checkedPointers,
-    columnIndices: checkedIndices,
-  };
+  return Object.freeze({
+    stored,
+    rows,
+    columns,
+    longestRow,
+    variation: stored === 0 ? 0 : Math.sqrt(Math.max(0, squares / rows - mean * mean)) / mean,
+    emptyShare: rows === 0 ? 0 : emptyRows / rows,
+    segments: cutLongRows(rowPointers, longestRow),
+  });
 }
 
 /** @internal Segments of at most 64 entries or four times the mean, where rows are many and some far longer than that. */

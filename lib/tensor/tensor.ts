@@ -2,6 +2,8 @@ import type { Backend, BackendBuffer, View } from '../backends/backend.js';
 import type { Device } from '../device/device.js';
 import { fail, WarptileError } from '../errors.js';
 import type { TiledCopy } from '../formats/tiled-copy.js';
+import type { TransposedCopy } from '../formats/transposed-copy.js';
+import type { TransposedPattern } from '../formats/transposed-pattern.js';
 import { checkedProduct, checkInteger, checkShape } from '../validate.js';
 import { type DataOf, type DType, dtypeInfo, type StorageArray, storageArray } from './dtype.js';
 import { bfloat16Value, float16Value } from './half.js';
@@ -12,6 +14,8 @@ export class Storage {
   readonly buffer: BackendBuffer;
   /** Index data that kernels trust: nothing may write to it once it was checked. */
   readOnly = false;
+  /** Of row pointers: the pattern of the transposed matrix, which goes with this memory. */
+  transposed: TransposedPattern | undefined;
   #references = 1;
 
   constructor(backend: Backend, buffer: BackendBuffer) {
@@ -25,7 +29,10 @@ export class Storage {
   }
 
   release(): void {
-    if (--this.#references === 0) this.backend.free(this.buffer);
+    if (--this.#references > 0) return;
+    this.backend.free(this.buffer);
+    this.transposed?.dispose();
+    this.transposed = undefined;
   }
 }
 
@@ -51,6 +58,8 @@ export class Tensor<D extends DType = DType> {
   readonly view: View;
   /** @internal A copy of the elements in another format, which goes with this handle. */
   tiles: TiledCopy | undefined;
+  /** @internal The values of a sparse matrix in the order of its transpose, which go with this handle. */
+  transposed: TransposedCopy | undefined;
   readonly #storage: Storage;
   #disposed = false;
 
@@ -73,6 +82,11 @@ export class Tensor<D extends DType = DType> {
   /** Bytes of the elements. */
   get byteLength(): number {
     return this.size * dtypeInfo[this.dtype].bytes;
+  }
+
+  /** @internal The memory, which other handles may share. */
+  get storage(): Storage {
+    return this.#storage;
   }
 
   get disposed(): boolean {
@@ -98,6 +112,8 @@ export class Tensor<D extends DType = DType> {
     this.#storage.release();
     this.tiles?.dispose();
     this.tiles = undefined;
+    this.transposed?.dispose();
+    this.transposed = undefined;
   }
 
   [Symbol.dispose](): void {

@@ -6,6 +6,7 @@ import { sddmmCases } from './sddmm.js';
 import { sparseAttentionCases } from './sparse-attention.js';
 import { sparseSoftmaxCases } from './sparse-softmax.js';
 import { spmmCases } from './spmm.js';
+import { transposeCases } from './transpose.js';
 import { w4a16Cases } from './w4a16.js';
 
 /** Every case of every operation: one row each. */
@@ -17,5 +18,6 @@ export const allCases: readonly OperationCase[] = [
   sparseAttentionCases,
   sparseSoftmaxCases,
   spmmCases,
+  transposeCases,
   w4a16Cases,
 ].flat();

@@ -7,6 +7,7 @@ import { marshalSddmm } from './sddmm.js';
 import { marshalSparseAttention } from './sparse-attention.js';
 import { marshalSparseSoftmax } from './sparse-softmax.js';
 import { marshalSpmm, marshalSpmmCountTiles, marshalSpmmFillTiles } from './spmm.js';
+import { marshalTransposeValues } from './transpose-values.js';
 import { marshalW4A16Matmul } from './w4a16.js';
 
 /** How each operation's call is marshalled for the addon. */
@@ -25,5 +26,6 @@ export const cudaOperations: CudaOperations = {
   spmm: marshalSpmm,
   spmmCountTiles: marshalSpmmCountTiles,
   spmmFillTiles: marshalSpmmFillTiles,
+  transposeValues: marshalTransposeValues,
   w4a16Matmul: marshalW4A16Matmul,
 };

@@ -7,6 +7,7 @@ import { runSparseAttention } from './sparse-attention.js';
 import { runSparseSoftmax } from './sparse-softmax.js';
 import { runSpmm } from './spmm.js';
 import { runSpmmCountTiles, runSpmmFillTiles } from './spmm-tiles.js';
+import { runTransposeValues } from './transpose-values.js';
 import { runW4A16Matmul } from './w4a16.js';
 
 /** The CPU implementation of every operation: one row each. */
@@ -20,5 +21,6 @@ export const referenceOperations: Operations = {
   spmm: runSpmm,
   spmmCountTiles: runSpmmCountTiles,
   spmmFillTiles: runSpmmFillTiles,
+  transposeValues: runTransposeValues,
   w4a16Matmul: runW4A16Matmul,
 };
