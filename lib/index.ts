@@ -45,6 +45,7 @@ export {
   type AttentionWindow,
   attention,
 } from './ops/attention.js';
+export type { ColumnRange } from './ops/column-range.js';
 export { type KroneckerMatmulOptions, kroneckerMatmul } from './ops/kronecker.js';
 export { type NeighborhoodAttentionOptions, neighborhoodAttention } from './ops/neighborhood-attention.js';
 export { type SddmmOptions, sddmm } from './ops/sddmm.js';

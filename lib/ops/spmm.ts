@@ -5,13 +5,15 @@ import {
   type SpmmVariant,
   spmmVariants,
 } from '../backends/calls/spmm.js';
-import { WarptileError } from '../errors.js';
+import { fail, WarptileError } from '../errors.js';
 import { featuresOf } from '../formats/prepare-spmm.js';
 import { checkSparseMatrix, type SparseMatrix } from '../formats/sparse-matrix.js';
 import type { Topology } from '../formats/topology.js';
-import type { FloatDType } from '../tensor/dtype.js';
+import { transposedMatrix } from '../formats/transposed-copy.js';
+import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { checkNoOverlap, checkTensor, checkTensorLike, type Tensor } from '../tensor/tensor.js';
-import { checkOneOf, checkOptions, checkScalar, own } from '../validate.js';
+import { checkBoolean, checkOneOf, checkOptions, checkScalar, own } from '../validate.js';
+import { type ColumnRange, checkColumnRange, columnsApart, lastDimension, viewFrom } from './column-range.js';
 import { batchOf, checkDense, commonBatch } from './sparse-operands.js';
 import { describePlan, planDevice, type SpmmCandidate, type SpmmFeatures, selectSpmm } from './spmm-plan.js';
 
@@ -22,6 +24,15 @@ export interface SpmmOptions<D extends FloatDType = FloatDType> {
   alpha?: number;
   /** Factor of what `out` held before, rounded to float32. 0, the default, never reads it. */
   beta?: number;
+  /**
+   * Multiplies by the transpose of A: C = alpha Aᵀ B + beta C for a [k, m]. A transposed copy of the values is kept with `a` and made
+   * anew after they were written to; its pattern is built by the first call, which waits for the device. Default false.
+   */
+  transposeA?: boolean;
+  /** Takes these columns of `b`, from the first to before the last, as B. Default: all. */
+  bColumns?: ColumnRange;
+  /** Takes these columns of `out` as C; the others are neither read nor written. Default: all. */
+  outColumns?: ColumnRange;
   /**
    * Runs this variant instead of the one that is expected to be fastest: for tests and measurements. ERR_UNSUPPORTED where the
    * problem, the device or the lack of a prepared copy rules it out. Default 'auto'.
@@ -39,7 +50,7 @@ export interface SpmmExplanation {
   readonly candidates: readonly SpmmCandidate[];
 }
 
-const optionKeys = ['out', 'alpha', 'beta', 'variant'];
+const optionKeys = ['out', 'alpha', 'beta', 'transposeA', 'bColumns', 'outColumns', 'variant'];
 
 /**
  * C = alpha A B + beta C for a sparse A [m, k] in CSR or blocks, and a dense B [k, n]. B may be batched ([batch, k, n]), A may have
@@ -49,7 +60,8 @@ const optionKeys = ['out', 'alpha', 'beta', 'variant'];
  * never read.
  * @returns `out`, or a new tensor. Enqueues and returns at once.
  * @throws WarptileError ERR_SHAPE, ERR_DTYPE, ERR_DEVICE, ERR_DISPOSED, ERR_ARGUMENT (unknown option, scalar that is not finite,
- * `beta` without `out`, `out` sharing memory with an input), ERR_OUT_OF_MEMORY, ERR_UNSUPPORTED (`variant`).
+ * `beta` or `outColumns` without `out`, `out` sharing memory with an input, but for columns of one tensor that are apart),
+ * ERR_OUT_OF_MEMORY, ERR_UNSUPPORTED (`variant`; the first `transposeA` inside a capture).
  * @see Gale, Zaharia, Young, Elsen, "Sparse GPU Kernels for Deep Learning" (2020), for the row-split kernel.
  */
 export function spmm<D extends FloatDType>(
@@ -60,17 +72,23 @@ export function spmm<D extends FloatDType>(
   const checked = checkOptions(options, optionKeys);
   const matrix = checkSparseMatrix(a, 'a') as SparseMatrix<D>;
   const { device, dtype, pattern } = matrix;
+  const transposeA = checkBoolean(own(checked, 'transposeA') ?? false, 'transposeA');
   const dense = checkTensor(b, 'b', device) as Tensor<D>;
-  checkDense(dense, 'b', dtype, pattern.columns, undefined);
+  checkDense(dense, 'b', dtype, transposeA ? pattern.rows : pattern.columns, undefined);
+  const bColumns = own(checked, 'bColumns');
+  const bRange = bColumns === undefined ? undefined : checkColumnRange(bColumns, 'bColumns', dense);
   const alpha = checkScalar(own(checked, 'alpha') ?? 1, 'alpha');
   const beta = checkScalar(own(checked, 'beta') ?? 0, 'beta');
   const variant = own(checked, 'variant') ?? 'auto';
   if (variant !== 'auto') checkOneOf(variant, 'variant', ['auto', ...spmmVariants]);
-  const { rows } = pattern;
-  const width = dense.shape[dense.shape.length - 1];
+  const rows = transposeA ? pattern.columns : pattern.rows;
+  const width = bRange === undefined ? lastDimension(dense) : bRange[1] - bRange[0];
   const batch = commonBatch(matrix.batch, batchOf(dense), 'b');
-  const shape = batch === undefined ? [rows, width] : [batch, rows, width];
   const given = own(checked, 'out');
+  const outColumns = own(checked, 'outColumns');
+  const outRange = outColumns === undefined ? undefined : checkOutColumns(outColumns, given, batch, width);
+  const wide = outRange === undefined ? width : lastDimension(given as Tensor);
+  const shape = batch === undefined ? [rows, wide] : [batch, rows, wide];
   let out: Tensor<D>;
   if (given === undefined) {
     if (beta !== 0)
@@ -78,11 +96,18 @@ export function spmm<D extends FloatDType>(
     out = device.empty(shape, dtype);
   } else {
     out = checkTensorLike(given, 'out', device, shape, dtype);
-    checkNoOverlap(out, dense, 'b');
+    if (bRange === undefined || outRange === undefined || !columnsApart(out, outRange, dense, bRange)) {
+      checkNoOverlap(out, dense, 'b');
+    }
     checkNoOverlap(out, matrix.values, 'the values of a');
   }
   try {
-    device.backend.operations.spmm(spmmCall(matrix, dense, out, alpha, beta, variant));
+    const operand = transposeA ? transposedMatrix(matrix) : matrix;
+    const columns =
+      bRange === undefined && outRange === undefined
+        ? undefined
+        : { width, b: bRange?.[0] ?? 0, out: outRange?.[0] ?? 0 };
+    device.backend.operations.spmm(spmmCall(operand, dense, out, alpha, beta, variant, columns));
   } catch (error) {
     if (given === undefined) out.dispose();
     throw error;
@@ -90,17 +115,48 @@ export function spmm<D extends FloatDType>(
   return out;
 }
 
+/** The columns of `out` that are C; what else is wrong with `out` is found later. */
+function checkOutColumns(
+  value: unknown,
+  out: unknown,
+  batch: number | undefined,
+  width: number,
+): ColumnRange {
+  if (out === undefined) {
+    throw new WarptileError('ERR_ARGUMENT', 'outColumns: expected none without out, received a range');
+  }
+  const tensor = checkTensor(out, 'out');
+  const rank = batch === undefined ? 2 : 3;
+  if (tensor.shape.length !== rank) fail('ERR_SHAPE', 'out', `${rank} dimensions`, tensor.shape);
+  const range = checkColumnRange(value, 'outColumns', tensor);
+  if (range[1] - range[0] !== width) fail('ERR_SHAPE', 'outColumns', `${width} columns`, value);
+  return range;
+}
+
 /**
- * What `spmm(a, b)` would run on this device, without running it.
+ * What `spmm(a, b, options)` would run on this device, without running it, for an `out` whose rows begin where B's do. With
+ * `transposeA` the first call builds the transposed copy, as `spmm` does.
  * @throws WarptileError as `spmm`.
  */
-export function explainSpmm<D extends FloatDType>(a: SparseMatrix<D>, b: Tensor<D>): SpmmExplanation {
-  const matrix = checkSparseMatrix(a, 'a');
-  const dense = checkTensor(b, 'b', matrix.device);
-  checkDense(dense, 'b', matrix.dtype, matrix.pattern.columns, undefined);
-  const width = dense.shape[dense.shape.length - 1];
-  const batch = commonBatch(matrix.batch, batchOf(dense), 'b') ?? 1;
-  const features = featuresFor(matrix, width, batch, dense.view.byteOffset % vectorBytes === 0);
+export function explainSpmm<D extends FloatDType>(
+  a: SparseMatrix<D>,
+  b: Tensor<D>,
+  options?: Pick<SpmmOptions<D>, 'transposeA' | 'bColumns'>,
+): SpmmExplanation {
+  const checked = checkOptions(options, ['transposeA', 'bColumns']);
+  const given = checkSparseMatrix(a, 'a') as SparseMatrix<D>;
+  const transposeA = checkBoolean(own(checked, 'transposeA') ?? false, 'transposeA');
+  const dense = checkTensor(b, 'b', given.device);
+  const { pattern } = given;
+  checkDense(dense, 'b', given.dtype, transposeA ? pattern.rows : pattern.columns, undefined);
+  const bColumns = own(checked, 'bColumns');
+  const all: ColumnRange = [0, lastDimension(dense)];
+  const [start, end] = bColumns === undefined ? all : checkColumnRange(bColumns, 'bColumns', dense);
+  const batch = commonBatch(given.batch, batchOf(dense), 'b') ?? 1;
+  const matrix = transposeA ? transposedMatrix(given) : given;
+  const { byteOffset } = viewFrom(dense, start);
+  const aligned = (byteOffset | (lastDimension(dense) * dtypeInfo[given.dtype].bytes)) % vectorBytes === 0;
+  const features = featuresFor(matrix, end - start, batch, aligned);
   const { plan, candidates } = selectSpmm(features, planDevice(matrix.device));
   const chosen = candidates.find((candidate) => candidate.variant === plan.variant);
   const others = candidates.filter((candidate) => candidate !== chosen);
@@ -133,13 +189,11 @@ function featuresFor(matrix: SparseMatrix, width: number, batch: number, aligned
 /** The plan for a problem; the last one of a matrix is remembered, since calls mostly repeat. */
 function planFor(
   a: SparseMatrix,
-  b: Tensor,
-  out: Tensor,
+  width: number,
   batch: number,
+  aligned: boolean,
   variant: SpmmVariant | 'auto',
 ): SpmmPlan {
-  const width = b.shape[b.shape.length - 1];
-  const aligned = (b.view.byteOffset | out.view.byteOffset) % vectorBytes === 0;
   const held = a.values.tiles;
   const tiles = held?.fresh ? held : undefined;
   const last = a.lastPlan;
@@ -159,6 +213,13 @@ function planFor(
   return plan;
 }
 
+/** Columns of B and C, and where they begin in `b` and `out`. */
+interface UsedColumns {
+  readonly width: number;
+  readonly b: number;
+  readonly out: number;
+}
+
 /** @internal The call for operands that fit: what the benchmark hands to peers. */
 export function spmmCall(
   a: SparseMatrix,
@@ -167,11 +228,18 @@ export function spmmCall(
   alpha: number,
   beta: number,
   variant: SpmmVariant | 'auto' = 'auto',
+  columns?: UsedColumns,
 ): SpmmCall {
   const { pattern, segments, topology } = a;
-  const width = b.shape[b.shape.length - 1];
+  const [ldb, ldc] = [lastDimension(b), lastDimension(out)];
+  const width = columns === undefined ? ldb : columns.width;
+  const bView = columns === undefined ? b.view : viewFrom(b, columns.b);
+  const outView = columns === undefined ? out.view : viewFrom(out, columns.out);
   const batch = out.shape.length === 3 ? out.shape[0] : 1;
-  const plan = planFor(a, b, out, batch, variant);
+  // Every row of B and C begins where its first does, modulo the bytes of a vector.
+  const strides = (ldb | ldc) * dtypeInfo[a.dtype].bytes;
+  const aligned = (bView.byteOffset | outView.byteOffset | strides) % vectorBytes === 0;
+  const plan = planFor(a, width, batch, aligned, variant);
   const tiles = plan.variant === 'tiles' ? a.values.tiles : undefined;
   if (tiles !== undefined) a.device.uses(tiles);
   return {
@@ -181,12 +249,12 @@ export function spmmCall(
     batch,
     values: a.values.view,
     valuesStride: a.batch === undefined ? 0 : a.nnz,
-    b: b.view,
-    ldb: width,
-    bStride: b.shape.length === 3 ? pattern.columns * width : 0,
-    c: out.view,
-    ldc: width,
-    cStride: pattern.rows * width,
+    b: bView,
+    ldb,
+    bStride: b.shape.length === 3 ? pattern.columns * ldb : 0,
+    c: outView,
+    ldc,
+    cStride: pattern.rows * ldc,
     alpha,
     beta,
     plan,

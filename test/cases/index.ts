@@ -6,6 +6,7 @@ import { sddmmCases } from './sddmm.js';
 import { sparseAttentionCases } from './sparse-attention.js';
 import { sparseSoftmaxCases } from './sparse-softmax.js';
 import { spmmCases } from './spmm.js';
+import { spmmLayoutCases } from './spmm-layout.js';
 import { transposeCases } from './transpose.js';
 import { w4a16Cases } from './w4a16.js';
 
@@ -18,6 +19,7 @@ export const allCases: readonly OperationCase[] = [
   sparseAttentionCases,
   sparseSoftmaxCases,
   spmmCases,
+  spmmLayoutCases,
   transposeCases,
   w4a16Cases,
 ].flat();
