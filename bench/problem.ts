@@ -7,6 +7,7 @@ import type { FloatDType } from '../lib/tensor/dtype.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
 import type { Expectation } from './expectation.js';
 import type { NamedMatrix } from './matrices.js';
+import type { TorchProblem } from './torch.js';
 
 /** What the runner asks the families for. */
 export interface ProblemContext {
@@ -37,6 +38,8 @@ export interface Problem {
   /** The size that --n sets: columns, batch rows, or sequence length. */
   readonly n: number;
   readonly work: Work;
+  /** The same for PyTorch, where its script knows the operation. */
+  readonly torch?: TorchProblem;
   /** What the summary puts together. */
   readonly group?: string;
   /** Share of stored elements of a sparse operand. */

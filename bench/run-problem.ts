@@ -2,11 +2,12 @@ import type { Device } from '../lib/device/device.js';
 import { checkProblem } from './check.js';
 import { measureEnergy } from './energy.js';
 import type { Effort } from './measure.js';
-import { measurePeers, noPeers } from './peers.js';
+import { measurePeers, noPeers, type PeerTimes } from './peers.js';
 import type { BoundProblem, Problem } from './problem.js';
 import type { ColumnTimes, Row } from './report.js';
 import { type Ceilings, shareOfRoof } from './roofline.js';
 import { type Column, measureColumns, type Times } from './timings.js';
+import type { TorchPeer } from './torch.js';
 
 /** How a problem is measured. */
 export interface Plan {
@@ -16,6 +17,8 @@ export interface Plan {
   /** Libraries to compare with; absent for all that there are. */
   readonly peers?: readonly string[];
   readonly energy: boolean;
+  /** PyTorch's process; absent to do without. */
+  readonly torch?: TorchPeer;
 }
 
 /** Checks and measures one problem and its peers. What goes wrong is in the row; only a lost device throws. */
@@ -45,8 +48,12 @@ export async function runProblem(
     const times = await measureColumns(device, run, effort, columns);
     const [first] = Object.keys(times) as Column[];
     const { us, spread } = times[first] ?? { us: Number.NaN, spread: 0 };
-    const compared =
+    const libraries =
       plan.peers?.length === 0 ? noPeers : await measurePeers(device, bound, effort, columns, plan.peers);
+    const compared =
+      plan.torch === undefined || problem.torch === undefined
+        ? libraries
+        : joined(libraries, await plan.torch.measure(op, dtype, problem.torch, columns, effort));
     const peers = Object.fromEntries(
       Object.entries(compared.times).map(([library, timing]) => [library, timing[first]?.us ?? Number.NaN]),
     );
@@ -90,6 +97,15 @@ export async function runProblem(
   } finally {
     bound?.dispose();
   }
+}
+
+function joined(a: PeerTimes, b: PeerTimes): PeerTimes {
+  return {
+    times: { ...a.times, ...b.times },
+    variants: { ...a.variants, ...b.variants },
+    runs: [...a.runs, ...b.runs],
+    problems: [...a.problems, ...b.problems],
+  };
 }
 
 /** The columns beside the first, ours and the peers'. */

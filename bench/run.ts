@@ -9,6 +9,7 @@ import { makeReport, type Report, type Row } from './report.js';
 import { measureCeilings } from './roofline.js';
 import { type Plan, runProblem } from './run-problem.js';
 import type { Column } from './timings.js';
+import { TorchPeer } from './torch.js';
 
 export interface BenchmarkOptions {
   readonly matrices: readonly NamedMatrix[];
@@ -47,7 +48,9 @@ export async function runBenchmark(
   const chosen = (operation: string): boolean =>
     options.operations.length === 0 || options.operations.includes(operation);
   const ceilings = await measureCeilings(device, options.peers?.length === 0 ? [] : options.dtypes);
-  const plan = planOf(device, options);
+  const wantsTorch = device.kind === 'cuda' && (options.peers?.includes('torch') ?? true);
+  const torch = wantsTorch ? new TorchPeer() : undefined;
+  const plan = { ...planOf(device, options), ...(torch === undefined ? {} : { torch }) };
   const context = contextOf(device, options);
   const lists = families
     .filter((family) => chosen(family.operation))
@@ -55,14 +58,18 @@ export async function runBenchmark(
   const overhead = chosen('overhead') && matches({ operation: 'overhead', name: '', dtype: '' }, options);
   progress.start(lists.reduce((sum, list) => sum + list.length, 0) + (overhead ? 1 : 0));
   const rows: Row[] = [];
-  for (const list of lists) {
-    const done: Row[] = [];
-    for (const problem of list) {
-      progress.step(`${problem.operation} ${problem.name} ${problem.dtype}`);
-      done.push(await runProblem(device, problem, plan, ceilings));
+  try {
+    for (const list of lists) {
+      const done: Row[] = [];
+      for (const problem of list) {
+        progress.step(`${problem.operation} ${problem.name} ${problem.dtype}`);
+        done.push(await runProblem(device, problem, plan, ceilings));
+      }
+      if (done.length > 0) progress.finished(done);
+      rows.push(...done);
     }
-    if (done.length > 0) progress.finished(done);
-    rows.push(...done);
+  } finally {
+    torch?.stop();
   }
   if (overhead) {
     progress.step('overhead');

@@ -8,6 +8,7 @@ import { hunt } from '../bench/hunt.js';
 import { generatedMatrices, randomMatrix } from '../bench/problem-set.js';
 import { spmmFamily } from '../bench/problems/spmm.js';
 import { lossLines, makeReport, type Row, summaryTable } from '../bench/report.js';
+import { TorchPeer } from '../bench/torch.js';
 import { decode, encode } from '../lib/backends/reference/views.js';
 import { type Device, openDevice } from '../lib/index.js';
 import type { HostCsr } from '../lib/io/host-csr.js';
@@ -247,3 +248,46 @@ test('a hunt measures as many random problems as asked, the same for the same se
   await run();
   expect(steps.slice(2)).toEqual(steps.slice(0, 2));
 }, 30_000);
+
+describe('PyTorch', () => {
+  const effort = { samples: 1, budgetMs: 1 };
+  const ask = (peer: TorchPeer) => peer.measure('attention', 'float16', { seqQ: 3 }, ['warm'], effort);
+  const scripted = (script: string) => new TorchPeer([process.execPath, '-e', script]);
+
+  test('the fastest of its routines counts, of the problem that was asked for', async () => {
+    const peer = scripted(`
+      console.log(JSON.stringify({ version: '2' }));
+      require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
+        const { operation, problem } = JSON.parse(line);
+        const run = (name, us) => ({ name: 'torch ' + operation + name, times: { warm: { us, spread: 0 } } });
+        console.log(JSON.stringify({ runs: [run('slow', 9), run('fast', problem.seqQ)], problems: ['torch other: no'] }));
+      });`);
+    for (let i = 0; i < 2; ++i) {
+      expect(await ask(peer)).toEqual({
+        times: { torch: { warm: { us: 3, spread: 0 } } },
+        variants: { torch: 'attentionfast' },
+        runs: [],
+        problems: [],
+      });
+    }
+    peer.stop();
+  });
+
+  test.each([
+    ['console.log(JSON.stringify({ problem: "no module" }))', 'torch: no module'],
+    ['', 'torch: python3 does not start'],
+    [
+      'console.log("{}"); process.stdin.once("data", () => process.exit(1))',
+      'torch: python3 ended or took too long',
+    ],
+  ])('is said to be missing: %s', async (script, problem) => {
+    const peer = scripted(script);
+    for (let i = 0; i < 2; ++i) expect(await ask(peer)).toMatchObject({ times: {}, problems: [problem] });
+    peer.stop();
+  });
+
+  test('without Python it is left out', async () => {
+    const { problems } = await ask(new TorchPeer(['no-such-python']));
+    expect(problems).toEqual(['torch: spawn no-such-python ENOENT']);
+  });
+});

@@ -83,6 +83,16 @@ function problem(shape: Shape, dtype: FloatDType): Problem {
       bytes: dtypeInfo[dtype].bytes * (queries + keys),
       flops: 4 * batch * heads * headDim * visiblePairs(shape),
     },
+    torch: {
+      batch,
+      seqQ,
+      seqK,
+      heads,
+      kvHeads,
+      headDim,
+      causal: shape.causal,
+      ...(left === undefined ? {} : { left }),
+    },
     bind: (device) => bind(device, shape, dtype),
   };
 }

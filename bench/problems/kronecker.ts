@@ -68,6 +68,7 @@ function problem(chain: Chain, n: number, batchLast: boolean, dtype: FloatDType)
     dtype,
     n,
     work: { bytes: dtypeInfo[dtype].bytes * (n * (inputs + outputs) + stored), flops: 2 * n * stored },
+    torch: { chain, n, batchLast },
     bind: (device) => bind(device, chain, n, batchLast, dtype),
   };
 }

@@ -46,6 +46,7 @@ function problem(k: number, outputs: number, m: number, dtype: FloatDType): Prob
     dtype,
     n: m,
     work: { bytes: weights + bytes * m * (k + outputs), flops: 2 * m * k * outputs },
+    torch: { m, k, n: outputs, groupSize },
     bind: (device) => bind(device, k, outputs, m, dtype),
   };
 }

@@ -44,7 +44,7 @@ interface BenchOptions {
   readonly compare?: string;
 }
 
-const libraries = ['cusparse', 'cublas'];
+const libraries = ['cusparse', 'cublas', 'torch'];
 
 export function benchCommand(): Command {
   return new Command('bench')
