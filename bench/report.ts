@@ -220,6 +220,19 @@ export function lossLines(found: readonly Loss[]): string[] {
   );
 }
 
+/** What preparing costs at most, in calls of the operation; nothing where nothing was prepared. */
+export function preparationLines(rows: readonly Row[]): string[] {
+  const calls = ({ prepareUs = 0, us }: Row): number => (us > 0 ? prepareUs / us : 0);
+  const costly = rows.reduce<Row | undefined>(
+    (most, row) => (calls(row) > (most === undefined ? 0 : calls(most)) ? row : most),
+    undefined,
+  );
+  if (costly === undefined) return [];
+  const { op, problem, dtype, prepareUs = 0 } = costly;
+  const cost = `${calls(costly).toFixed(0)} calls (${prepareUs.toFixed(0)} us of host time)`;
+  return [`preparing costs at most ${cost}: ${op} ${problem} ${dtype}.`];
+}
+
 /** The routines that are counted although they miss the bound of float32 sums: one line for each with its largest error. */
 export function coarsePeers(rows: readonly Row[]): string[] {
   const found = new Map<string, { error: number; problems: number }>();

@@ -48,8 +48,9 @@ export async function runProblem(
     const times = await measureColumns(device, run, effort, columns);
     const [first] = Object.keys(times) as Column[];
     const { us, spread } = times[first] ?? { us: Number.NaN, spread: 0 };
+    const wanted = plan.peers?.filter((name) => name !== 'torch');
     const libraries =
-      plan.peers?.length === 0 ? noPeers : await measurePeers(device, bound, effort, columns, plan.peers);
+      wanted?.length === 0 ? noPeers : await measurePeers(device, bound, effort, columns, wanted);
     const compared =
       plan.torch === undefined || problem.torch === undefined
         ? libraries

@@ -7,7 +7,7 @@ import { htmlReport } from '../bench/html.js';
 import { hunt } from '../bench/hunt.js';
 import { generatedMatrices, randomMatrix } from '../bench/problem-set.js';
 import { spmmFamily } from '../bench/problems/spmm.js';
-import { lossLines, makeReport, type Row, summaryTable } from '../bench/report.js';
+import { lossLines, makeReport, preparationLines, type Row, summaryTable } from '../bench/report.js';
 import { TorchPeer } from '../bench/torch.js';
 import { decode, encode } from '../lib/backends/reference/views.js';
 import { type Device, openDevice } from '../lib/index.js';
@@ -215,6 +215,13 @@ describe('reports', () => {
     expect([groups, lost]).toMatchObject([[{ geomean: 4 }], []]);
     expect(page).toContain('Chart');
     expect(page).toContain('prefers-color-scheme: dark');
+  });
+
+  test('name the costliest preparation', () => {
+    expect(preparationLines([base])).toEqual([]);
+    expect(preparationLines([base, { ...base, prepareUs: 300 }, { ...base, prepareUs: 20 }])).toEqual([
+      'preparing costs at most 30 calls (300 us of host time): spmm p n=32 float16.',
+    ]);
   });
 
   test('compare beyond the noise, column by column', () => {

@@ -57,6 +57,8 @@ function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): B
   const dense = b.on(device);
   const output = device.empty([pattern.rows, n], dtype);
   const options = { out: output };
+  // Uploads are no part of preparing.
+  device.backend.synchronizeSync();
   const start = performance.now();
   if (matrix instanceof CsrMatrix) matrix.prepare({ n });
   device.backend.synchronizeSync();

@@ -10,6 +10,7 @@ import {
   lossLines,
   makeReport,
   peerProblems,
+  preparationLines,
   type Report,
   type Row,
   rowsTable,
@@ -109,7 +110,8 @@ async function bench(operations: readonly string[], options: BenchOptions): Prom
     console.log("cuSPARSE's time over ours:");
     console.log(summaryTable(groups));
   }
-  for (const line of [...coarsePeers(rows), ...lossLines(losses(rows))]) console.log(line);
+  for (const line of [...preparationLines(rows), ...coarsePeers(rows), ...lossLines(losses(rows))])
+    console.log(line);
   for (const line of peerProblems(rows)) console.log(`left out: ${line}`);
   const failed = rows.filter((row) => !row.pass);
   for (const { op, problem, dtype, note } of failed) console.log(`FAIL ${op} ${problem} ${dtype}: ${note}`);

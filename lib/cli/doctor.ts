@@ -183,7 +183,7 @@ function peers(): Finding[] {
     if (file !== undefined) return { state: 'ok', text: `${name}: ${file}` };
     return {
       state: 'note',
-      text: `${name}: ${problem}; its times are left out (WARPTILE_CUDA_PATH names its folder)`,
+      text: `${name}: ${problem}; ${name === 'NVML' ? 'energy is not measured' : 'its times are left out'} (WARPTILE_CUDA_PATH names its folder)`,
     };
   });
   return [...libraries, python()];
