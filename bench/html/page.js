@@ -205,13 +205,19 @@
       { x: least / 1.3, y: 1 },
       { x: most * 1.3, y: 1 },
     ];
+    // Over many decades only their starts have room.
+    const wide = most > 100 * least;
+    const share = (value) =>
+      wide && !Number.isInteger(Number(Math.log10(value).toFixed(6)))
+        ? ''
+        : `${Number(value.toPrecision(3))} %`;
     draw(
       'speedup',
       points.length === 0 ? undefined : [...datasets, line('as fast', even, [5, 4])],
       {
         x: {
           title: 'stored elements, % of the matrix',
-          ticks: { callback: (value) => `${Number(value.toPrecision(3))} %` },
+          ticks: { callback: share },
         },
         y: {
           title: `${library.value}'s time over ours`,
