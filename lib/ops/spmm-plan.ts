@@ -105,26 +105,30 @@ const ruledOut = (variant: SpmmVariant, problem: string): Found => ({
 //   rounds   the chain of loads of the longest row
 //   issue    instructions of all warps of a multiprocessor
 //   gather   bytes of B that are gathered
-// Fitted by random search to the sweep: over its 390 problems the choice takes 3 % longer than the best plan on average, 1.2 times at
+// Fitted by random search to the sweep: over its 390 problems the choice takes 4 % longer than the best plan on average, 1.2 times at
 // most; the estimates are off by 18 % (root mean square).
 const model = {
-  start: 1.709,
-  overlap: 0.1939,
-  round: 0.4514,
-  // Nanoseconds of a multiprocessor: a chunk, each 16 bytes that a lane gathers for it, a warp, a step of its shuffles, its barrier.
-  chunk: 10.458,
-  gather: 6.477,
-  warp: 30.06,
-  shuffle: 1.484,
-  barrier: 0.96,
-  longRows: 7.45,
-  // Bytes a microsecond of a multiprocessor; float32 is bound by its instructions first.
-  gathered: { float32: Number.POSITIVE_INFINITY, float16: 60_090, bfloat16: 60_090 },
+  start: 1.7,
+  overlap: 0.1556,
+  round: 0.4182,
+  // Nanoseconds of a multiprocessor: a chunk, the lines of 128 bytes that a warp touches for it in B (a quarter of them), the groups of
+  // lanes that load indices for it, a warp, a step of its shuffles, its barrier.
+  chunk: 12.988,
+  lines: 1.993,
+  groups: 0.061,
+  warp: 41.577,
+  shuffle: 0.761,
+  barrier: 0.226,
+  sharing: 0.0113,
+  sharingStep: 0.0032,
+  longRows: 6.7,
+  // Bytes a microsecond of a multiprocessor.
+  gathered: { float32: 200_000, float16: 69_856, bfloat16: 69_856 },
   split: {
-    entry: 0.1747,
-    perEntry: 6.794,
-    warp: 53.46,
-    gathered: { float32: 6536, float16: Number.POSITIVE_INFINITY, bfloat16: Number.POSITIVE_INFINITY },
+    entry: 0.2241,
+    perEntry: 7.322,
+    warp: 69.81,
+    gathered: { float32: 15_019, float16: 98_629, bfloat16: 98_629 },
   },
 };
 
@@ -195,8 +199,10 @@ export function groupTime(features: SpmmFeatures, device: PlanDevice, plan: Spmm
   const totalWarps = Math.ceil((items * lanes * splits) / 32) * warps * columnTiles;
   // Rows begin anywhere in a chunk of four.
   const rounds = (entries: number): number => Math.ceil((entries + 1.5) / (4 * splits * warps));
+  const groups = 32 / lanes;
+  const lines = Math.max(vector === 1 ? 1 : 4, groups);
   const nanoseconds =
-    rounds(stored / Math.max(1, rows)) * (model.chunk + (model.gather * vector * bytes) / 16) +
+    rounds(stored / Math.max(1, rows)) * (model.chunk + (model.lines * lines) / 4 + model.groups * groups) +
     model.warp +
     model.shuffle * Math.log2(splits) * vector +
     (warps > 1 ? model.barrier : 0);
@@ -207,7 +213,8 @@ export function groupTime(features: SpmmFeatures, device: PlanDevice, plan: Spmm
     (totalWarps * nanoseconds) / (1000 * device.multiprocessors),
     (stored * (tile * bytes + 4 + bytes) * columnTiles) / (model.gathered[dtype] * device.multiprocessors),
   );
-  return us + (segments === undefined ? 0 : model.longRows);
+  const sharing = warps > 1 ? model.sharing + model.sharingStep * Math.log2(warps) : 0;
+  return us + sharing + (segments === undefined ? 0 : model.longRows);
 }
 
 /** Why there can be no copy in tiles; undefined where there can. */
