@@ -18,6 +18,7 @@ import {
   quantizedFromCompressedTensors,
   quantizedFromGptq,
 } from '../formats/quantized-matrix.js';
+import type { AutotuneCache } from '../planning/autotune-cache.js';
 import { type DType, dtypeInfo, type FloatDType, type StorageArray } from '../tensor/dtype.js';
 import { checkHostData, type HostData, toStorage } from '../tensor/host-data.js';
 import { deviceBrand, isTensor, Storage, Tensor } from '../tensor/tensor.js';
@@ -52,15 +53,18 @@ export class Device {
   readonly backend: Backend;
   /** Why 'auto' did not choose a GPU: one line for each attempt. Empty otherwise. */
   readonly fallbackReasons: readonly string[];
+  /** The measured choices that operations heed; undefined unless the device was opened with `autotune`. */
+  readonly autotune: AutotuneCache | undefined;
   #scopes: Set<Tensor>[] = [];
   #copiesUsed: Set<DerivedCopy> | undefined;
   #closed = false;
 
   /** @internal */
-  constructor(backend: Backend, fallbackReasons: readonly string[] = []) {
+  constructor(backend: Backend, fallbackReasons: readonly string[] = [], autotune?: AutotuneCache) {
     this.backend = backend;
     this.info = backend.info;
     this.fallbackReasons = fallbackReasons;
+    this.autotune = autotune;
   }
 
   get [deviceBrand](): true {

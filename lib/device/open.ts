@@ -1,12 +1,19 @@
+import type { Backend } from '../backends/backend.js';
 import { CpuBackend } from '../backends/cpu.js';
 import { CudaBackend } from '../backends/cuda.js';
 import { fail, WarptileError } from '../errors.js';
+import { autotuneFileOf, openAutotuneCache } from '../planning/open-autotune.js';
 import { checkInteger, checkOptions, own } from '../validate.js';
 import { Device } from './device.js';
 
 export interface OpenDeviceOptions {
   /** Most bytes of live buffers; past it an allocation throws ERR_OUT_OF_MEMORY. Default: what the device has. */
   memoryLimit?: number;
+  /**
+   * Heeds the choices that `autotuneSpmm` measured on such a machine, and lets it remember more: in WARPTILE_AUTOTUNE_CACHE, else in
+   * warptile/autotune.json in the user's cache folder, or in `file`. Default false.
+   */
+  autotune?: boolean | { file?: string };
 }
 
 /**
@@ -18,18 +25,21 @@ export async function openDevice(
   name: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` = 'auto',
   options?: OpenDeviceOptions,
 ): Promise<Device> {
-  const checked = checkOptions(options, ['memoryLimit']);
+  const checked = checkOptions(options, ['memoryLimit', 'autotune']);
   const memoryLimit = own(checked, 'memoryLimit');
   if (memoryLimit !== undefined) checkInteger(memoryLimit, 'memoryLimit', 1);
   const limit = memoryLimit === undefined ? {} : { memoryLimit };
+  const file = autotuneFileOf(own(checked, 'autotune'));
   const match = typeof name === 'string' ? /^(?:auto|cpu|cuda(?::(0|[1-9]\d{0,3}))?)$/.exec(name) : null;
   if (match === null) fail('ERR_ARGUMENT', 'name', "'auto', 'cpu', 'cuda' or 'cuda:N'", name);
-  if (name === 'cpu') return new Device(new CpuBackend(limit));
+  const open = (backend: Backend, reasons?: readonly string[]): Device =>
+    new Device(backend, reasons, file === undefined ? undefined : openAutotuneCache(file, backend.info));
+  if (name === 'cpu') return open(new CpuBackend(limit));
   try {
-    return new Device(CudaBackend.open(Number(match[1] ?? 0), limit));
+    return open(CudaBackend.open(Number(match[1] ?? 0), limit));
   } catch (error) {
     if (name !== 'auto' || !(error instanceof WarptileError) || error.code !== 'ERR_BACKEND_UNAVAILABLE')
       throw error;
-    return new Device(new CpuBackend(limit), error.message.split('\n'));
+    return open(new CpuBackend(limit), error.message.split('\n'));
   }
 }

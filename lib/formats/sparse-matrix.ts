@@ -26,6 +26,8 @@ export interface RememberedPlan {
   readonly aligned: boolean;
   readonly tiles: object | undefined;
   readonly variant: string;
+  /** Of the measured choices that were heeded. */
+  readonly revision: number | undefined;
   readonly plan: SpmmPlan;
 }
 

@@ -16,6 +16,7 @@ import { checkBoolean, checkOneOf, checkOptions, checkScalar, own } from '../val
 import { type ColumnRange, checkColumnRange, columnsApart, lastDimension, viewFrom } from './column-range.js';
 import { batchOf, checkDense, commonBatch } from './sparse-operands.js';
 import { describePlan, planDevice, type SpmmCandidate, type SpmmFeatures, selectSpmm } from './spmm-plan.js';
+import { planName, tunedPlan } from './spmm-tuned.js';
 
 export interface SpmmOptions<D extends FloatDType = FloatDType> {
   /** C, written, and read where `beta` is not 0: [m, n], or [batch, m, n] where `a` or `b` is batched. */
@@ -143,21 +144,19 @@ export function explainSpmm<D extends FloatDType>(
   b: Tensor<D>,
   options?: Pick<SpmmOptions<D>, 'transposeA' | 'bColumns'>,
 ): SpmmExplanation {
-  const checked = checkOptions(options, ['transposeA', 'bColumns']);
-  const given = checkSparseMatrix(a, 'a') as SparseMatrix<D>;
-  const transposeA = checkBoolean(own(checked, 'transposeA') ?? false, 'transposeA');
-  const dense = checkTensor(b, 'b', given.device);
-  const { pattern } = given;
-  checkDense(dense, 'b', given.dtype, transposeA ? pattern.rows : pattern.columns, undefined);
-  const bColumns = own(checked, 'bColumns');
-  const all: ColumnRange = [0, lastDimension(dense)];
-  const [start, end] = bColumns === undefined ? all : checkColumnRange(bColumns, 'bColumns', dense);
-  const batch = commonBatch(given.batch, batchOf(dense), 'b') ?? 1;
-  const matrix = transposeA ? transposedMatrix(given) : given;
-  const { byteOffset } = viewFrom(dense, start);
-  const aligned = (byteOffset | (lastDimension(dense) * dtypeInfo[given.dtype].bytes)) % vectorBytes === 0;
-  const features = featuresFor(matrix, end - start, batch, aligned);
-  const { plan, candidates } = selectSpmm(features, planDevice(matrix.device));
+  const { matrix, features } = spmmProblem(a, b, options);
+  const { device } = matrix;
+  const { plan, candidates } = selectSpmm(features, planDevice(device));
+  const tuned = tunedPlan(features, device);
+  if (tuned !== undefined) {
+    const { us, plannedUs } = tuned.entry;
+    return {
+      variant: tuned.plan.variant,
+      parameters: describePlan(tuned.plan),
+      reason: `measured to take ${us.toFixed(1)} us, where ${planName(plan)} takes ${plannedUs.toFixed(1)} us`,
+      candidates,
+    };
+  }
   const chosen = candidates.find((candidate) => candidate.variant === plan.variant);
   const others = candidates.filter((candidate) => candidate !== chosen);
   const compared = others.map(
@@ -171,6 +170,41 @@ export function explainSpmm<D extends FloatDType>(
       : `the only one for this matrix; ${compared.join('; ')}`,
     candidates,
   };
+}
+
+/** Checked operands without an `out`. */
+export interface SpmmProblem<D extends FloatDType = FloatDType> {
+  /** A, or the transposed copy that is kept with it. */
+  readonly matrix: SparseMatrix<D>;
+  readonly transposeA: boolean;
+  readonly dense: Tensor<D>;
+  /** First column of B. */
+  readonly start: number;
+  readonly batch: number | undefined;
+  readonly features: SpmmFeatures;
+}
+
+/** @internal */
+export function spmmProblem<D extends FloatDType>(
+  a: SparseMatrix<D>,
+  b: Tensor<D>,
+  options: Pick<SpmmOptions<D>, 'transposeA' | 'bColumns'> | undefined,
+): SpmmProblem<D> {
+  const checked = checkOptions(options, ['transposeA', 'bColumns']);
+  const given = checkSparseMatrix(a, 'a') as SparseMatrix<D>;
+  const transposeA = checkBoolean(own(checked, 'transposeA') ?? false, 'transposeA');
+  const dense = checkTensor(b, 'b', given.device) as Tensor<D>;
+  const { pattern, dtype } = given;
+  checkDense(dense, 'b', dtype, transposeA ? pattern.rows : pattern.columns, undefined);
+  const bColumns = own(checked, 'bColumns');
+  const all: ColumnRange = [0, lastDimension(dense)];
+  const [start, end] = bColumns === undefined ? all : checkColumnRange(bColumns, 'bColumns', dense);
+  const batch = commonBatch(given.batch, batchOf(dense), 'b');
+  const matrix = transposeA ? transposedMatrix(given) : given;
+  const { byteOffset } = viewFrom(dense, start);
+  const aligned = (byteOffset | (lastDimension(dense) * dtypeInfo[dtype].bytes)) % vectorBytes === 0;
+  const features = featuresFor(matrix, end - start, batch ?? 1, aligned);
+  return { matrix, transposeA, dense, start, batch, features };
 }
 
 const vectorBytes = 16;
@@ -197,24 +231,28 @@ function planFor(
   const held = a.values.tiles;
   const tiles = held?.fresh ? held : undefined;
   const last = a.lastPlan;
+  const revision = a.device.autotune?.revision;
   if (
     last !== undefined &&
     last.width === width &&
     last.batch === batch &&
     last.aligned === aligned &&
     last.tiles === tiles &&
-    last.variant === variant
+    last.variant === variant &&
+    last.revision === revision
   ) {
     return last.plan;
   }
   const features = featuresFor(a, width, batch, aligned);
-  const { plan } = selectSpmm(features, planDevice(a.device), variant === 'auto' ? undefined : variant);
-  a.lastPlan = { width, batch, aligned, tiles, variant, plan };
+  const tuned = variant === 'auto' ? tunedPlan(features, a.device) : undefined;
+  const forced = variant === 'auto' ? undefined : variant;
+  const plan = tuned?.plan ?? selectSpmm(features, planDevice(a.device), forced).plan;
+  a.lastPlan = { width, batch, aligned, tiles, variant, revision, plan };
   return plan;
 }
 
 /** Columns of B and C, and where they begin in `b` and `out`. */
-interface UsedColumns {
+export interface UsedColumns {
   readonly width: number;
   readonly b: number;
   readonly out: number;
