@@ -41,6 +41,11 @@ const libraryRules = [
     forbidden: /^(?:backends|ops|formats|device|io|cli)\//,
   },
   { of: /^ops\//, forbidden: /^(?:cli|io)\// },
+  {
+    of: /^planning\//,
+    forbidden: /^(?:ops|formats|tensor|io|cli)\/|^backends\/(?:cpu|cuda|calls|reference)\b/,
+    why: 'measures candidates and keeps choices, whatever the operation',
+  },
   { of: /^io\//, forbidden: /^(?:cli|ops|backends)\// },
   {
     of: /^(?!cli\/)/,
