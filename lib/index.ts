@@ -48,7 +48,7 @@ export {
 export type { ColumnRange } from './ops/column-range.js';
 export { type KroneckerMatmulOptions, kroneckerMatmul } from './ops/kronecker.js';
 export { type NeighborhoodAttentionOptions, neighborhoodAttention } from './ops/neighborhood-attention.js';
-export { type SddmmOptions, sddmm } from './ops/sddmm.js';
+export { explainSddmm, type SddmmExplanation, type SddmmOptions, sddmm } from './ops/sddmm.js';
 export { type SparseAttentionOptions, sparseAttention } from './ops/sparse-attention.js';
 export { type SparseSoftmaxOptions, sparseSoftmax } from './ops/sparse-softmax.js';
 export { explainSpmm, type SpmmExplanation, type SpmmOptions, spmm } from './ops/spmm.js';

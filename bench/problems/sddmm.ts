@@ -1,6 +1,6 @@
 import { sddmmReference } from '../../lib/backends/reference/sddmm.js';
 import type { Device } from '../../lib/device/device.js';
-import { sddmm, sddmmCall } from '../../lib/ops/sddmm.js';
+import { explainSddmm, sddmm, sddmmCall } from '../../lib/ops/sddmm.js';
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
 import { expectedSums } from '../expectation.js';
 import { Operand } from '../operands.js';
@@ -47,8 +47,10 @@ function bind(device: Device, mask: SparseOperand, n: number, dtype: FloatDType)
   const output = device.empty([mask.nnz], dtype);
   const out = matrix.withValues(output);
   const options = { out };
+  const { variant, parameters } = explainSddmm(matrix, left, right);
   return {
     output,
+    ...(device.kind === 'cpu' ? {} : { variant: `${variant} ${parameters}`.trim() }),
     rows: pattern.rows,
     rowStarts: pattern.rowPointers,
     run: () => {

@@ -3,6 +3,25 @@
 #include "addon/sparse_pattern.h"
 
 namespace warptile::addon {
+namespace {
+
+SddmmPlan read_plan(CommandReader& in) {
+  SddmmPlan plan;
+  const int variant = in.small_size("variant");
+  if (variant > static_cast<int>(SddmmVariant::kTiles)) CommandReader::fail("variant", "is not a variant");
+  plan.variant = static_cast<SddmmVariant>(variant);
+  plan.vector = in.small_size("vector");
+  plan.lanes = in.small_size("lanes");
+  plan.splits = in.small_size("splits");
+  plan.tile_rows = in.small_size("tile rows");
+  plan.tile_columns = in.small_size("tile columns");
+  plan.walk = in.small_size("walk");
+  plan.banded = in.flag("banded");
+  plan.column_tiles = in.small_size("column tiles");
+  return plan;
+}
+
+}  // namespace
 
 // The order of lib/backends/cuda/sddmm.ts.
 SddmmParams read_sddmm(CommandReader& in) {
@@ -26,6 +45,7 @@ SddmmParams read_sddmm(CommandReader& in) {
   p.factors =
       in.optional_input("factors", bytes, {strided_extent("factors", p.batch, p.factors_stride, 1, 0, set)});
   p.out = in.output("out", bytes, {strided_extent("out", p.batch, p.out_stride, 1, 0, set)});
+  p.plan = read_plan(in);
   in.finish();
   return p;
 }

@@ -7,6 +7,26 @@
 
 namespace warptile {
 
+enum class SddmmVariant : int {
+  kSegments = 0,  // any problem: a few lanes an element, block-sparse masks by blocks
+  kRows = 1,      // CSR: warps by rows, several elements in flight a group of lanes
+  kGather = 2,    // CSR: as kRows, warps by elements
+  kTiles = 3,     // CSR: whole tiles of A B^T, sampled; on the tensor cores where half types are
+};
+
+// How lib/ops/sddmm-plan.ts chose to run it; checked again before a launch.
+struct SddmmPlan {
+  SddmmVariant variant = SddmmVariant::kSegments;
+  int vector = 1;        // rows, gather: elements that a lane loads at once, 1 or as many as 16 bytes hold
+  int lanes = 8;         // rows, gather: lanes that sum an element
+  int splits = 1;        // rows: warps that share a row
+  int tile_rows = 0;     // tiles
+  int tile_columns = 0;  // tiles
+  int walk = 8;          // tiles: lanes that write a row's elements
+  bool banded = false;   // tiles: each panel of rows begins at its own first stored column ...
+  int column_tiles = 0;  // ... and this many tiles hold what it stores
+};
+
 // `batch` independent problems over one pattern; an operand whose stride is 0 is shared by all of them. Strides and leading
 // dimensions are in elements.
 struct SddmmParams {
@@ -25,6 +45,7 @@ struct SddmmParams {
   void* out = nullptr;  // [batch, stored, block_rows, block_columns]
   int64_t out_stride = 0;
   float alpha = 1;
+  SddmmPlan plan;
 };
 
 Status sddmm(const SddmmParams& params, const LaunchContext& context);

@@ -1,11 +1,13 @@
-import type { SddmmCall } from '../backends/calls/sddmm.js';
+import { type SddmmCall, type SddmmPlan, type SddmmVariant, sddmmVariants } from '../backends/calls/sddmm.js';
 import { fail } from '../errors.js';
 import type { BlockSparseMatrix } from '../formats/block-sparse-matrix.js';
 import type { CsrMatrix } from '../formats/csr-matrix.js';
 import { checkSparseMatrix, type SparseMatrix } from '../formats/sparse-matrix.js';
-import type { FloatDType } from '../tensor/dtype.js';
+import type { Topology } from '../formats/topology.js';
+import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { checkNoOverlap, checkTensor, coincides, type Tensor } from '../tensor/tensor.js';
-import { checkBoolean, checkFloatDType, checkOptions, checkScalar, own } from '../validate.js';
+import { checkBoolean, checkFloatDType, checkOneOf, checkOptions, checkScalar, own } from '../validate.js';
+import { describeSddmmPlan, type SddmmCandidate, type SddmmFeatures, selectSddmm } from './sddmm-plan.js';
 import { batchOf, checkDense, checkOutMatrix, commonBatch } from './sparse-operands.js';
 
 export interface SddmmOptions<M extends SparseMatrix = SparseMatrix> {
@@ -15,19 +17,35 @@ export interface SddmmOptions<M extends SparseMatrix = SparseMatrix> {
   alpha?: number;
   /** Multiply by the mask's values, not only by its pattern. Default false: the mask may then have any dtype and batch. */
   scaleByMask?: boolean;
+  /**
+   * Runs this variant instead of the one that is expected to be fastest: for tests and measurements. ERR_UNSUPPORTED where the
+   * problem rules it out. Default 'auto'.
+   */
+  variant?: SddmmVariant | 'auto';
 }
 
-const optionKeys = ['out', 'alpha', 'scaleByMask'];
+/** What `sddmm` would run, and why. */
+export interface SddmmExplanation {
+  readonly variant: SddmmVariant;
+  /** 'vector 8, lanes 8, splits 4', '64x64, walk 8', ... */
+  readonly parameters: string;
+  readonly reason: string;
+  /** Every variant: its expected microseconds and parameters, or the problem that rules it out. */
+  readonly candidates: readonly SddmmCandidate[];
+}
+
+const optionKeys = ['out', 'alpha', 'scaleByMask', 'variant'];
+const vectorBytes = 16;
 
 /**
  * Sampled dense-dense product: S = alpha (A B^T), only at the stored elements of `mask` [m, n], for dense A [m, k] and
  * B [n, k]. With `scaleByMask`, S = alpha mask .* (A B^T). A and B may be batched ([batch, m, k], [batch, n, k]), and so may
  * the mask's values where they scale: what has no batch is shared. A and B of one float dtype; sums in float32.
  *
- * Rows of A and B at which nothing is stored are never read. With k = 0 every stored element is 0.
+ * Rows of A and B at which nothing is stored are never used: what they hold, NaN included, changes nothing. With k = 0 every stored element is 0.
  * @returns `out`, or a new matrix that shares the mask's pattern: dispose both. Enqueues and returns at once.
  * @throws WarptileError ERR_SHAPE, ERR_DTYPE, ERR_DEVICE, ERR_DISPOSED, ERR_ARGUMENT (unknown option, scalar that is not finite,
- * `out` over another pattern or sharing memory with an input), ERR_OUT_OF_MEMORY.
+ * `out` over another pattern or sharing memory with an input), ERR_OUT_OF_MEMORY, ERR_UNSUPPORTED (`variant`).
  * @see Gale, Zaharia, Young, Elsen, "Sparse GPU Kernels for Deep Learning" (2020).
  */
 export function sddmm<D extends FloatDType>(
@@ -61,6 +79,8 @@ export function sddmm(mask: SparseMatrix, a: Tensor, b: Tensor, options?: SddmmO
   const alpha = checkScalar(own(checked, 'alpha') ?? 1, 'alpha');
   const scaled = checkBoolean(own(checked, 'scaleByMask') ?? false, 'scaleByMask');
   if (scaled && matrix.dtype !== dtype) fail('ERR_DTYPE', 'mask', dtype, matrix.dtype);
+  const variant = own(checked, 'variant') ?? 'auto';
+  if (variant !== 'auto') checkOneOf(variant, 'variant', ['auto', ...sddmmVariants]);
   const maskBatch = scaled ? matrix.batch : undefined;
   const batch = commonBatch(maskBatch, commonBatch(batchOf(left), batchOf(right), 'b'), 'a');
   const given = own(checked, 'out');
@@ -78,13 +98,107 @@ export function sddmm(mask: SparseMatrix, a: Tensor, b: Tensor, options?: SddmmO
     }
   }
   try {
-    device.backend.operations.sddmm(sddmmCall(left, right, out, alpha, scaled ? matrix : undefined));
+    device.backend.operations.sddmm(sddmmCall(left, right, out, alpha, scaled ? matrix : undefined, variant));
   } catch (error) {
     if (given === undefined) out.dispose();
     throw error;
   }
   return out;
 }
+
+/**
+ * What `sddmm(mask, a, b)` would run on this device, without running it.
+ * @throws WarptileError as `sddmm`.
+ */
+export function explainSddmm<D extends FloatDType>(
+  mask: SparseMatrix,
+  a: Tensor<D>,
+  b: Tensor<D>,
+): SddmmExplanation {
+  const matrix = checkSparseMatrix(mask, 'mask');
+  const { device, pattern } = matrix;
+  const left = checkTensor(a, 'a', device);
+  const right = checkTensor(b, 'b', device);
+  const dtype = checkFloatDType(left.dtype, 'a');
+  checkDense(left, 'a', dtype, pattern.rows, undefined);
+  checkDense(right, 'b', dtype, pattern.columns, left.shape[left.shape.length - 1]);
+  const batch = commonBatch(batchOf(left), batchOf(right), 'b') ?? 1;
+  const features = featuresOf(matrix, left, right, batch);
+  const { plan, candidates } = selectSddmm(features, multiprocessorsOf(matrix));
+  const chosen = candidates.find((candidate) => candidate.variant === plan.variant);
+  const others = candidates.filter((candidate) => candidate !== chosen);
+  const compared = others.map(
+    ({ variant, us, problem }) => `${variant}: ${problem ?? `${us?.toFixed(1)} us`}`,
+  );
+  return {
+    variant: plan.variant,
+    parameters: describeSddmmPlan(plan),
+    reason: `expected to take ${chosen?.us?.toFixed(1)} us, the least; ${compared.join('; ')}`,
+    candidates,
+  };
+}
+
+/** The CPU plans as an H200 would, so that what is tested there is what runs. */
+const multiprocessorsOf = ({ device }: SparseMatrix): number => device.info.multiprocessors ?? 132;
+
+function featuresOf(matrix: SparseMatrix, a: Tensor, b: Tensor, batch: number): SddmmFeatures {
+  const { pattern, topology, format } = matrix;
+  const depth = a.shape[a.shape.length - 1];
+  const dtype = a.dtype as FloatDType;
+  const aligned = (a.view.byteOffset | b.view.byteOffset) % vectorBytes === 0;
+  return {
+    dtype,
+    format,
+    rows: pattern.rows,
+    columns: pattern.columns,
+    stored: topology.stored,
+    longestRow: topology.longestRow,
+    spans: topology.spans,
+    depth,
+    batch,
+    vectors: aligned && (depth * dtypeInfo[dtype].bytes) % vectorBytes === 0,
+  };
+}
+
+/** The plan for a problem; the last one over a pattern is remembered, since calls mostly repeat. */
+function planFor(out: SparseMatrix, a: Tensor, b: Tensor, variant: SddmmVariant | 'auto'): SddmmPlan {
+  const depth = a.shape[a.shape.length - 1];
+  const batch = out.batch ?? 1;
+  const aligned = (a.view.byteOffset | b.view.byteOffset) % vectorBytes === 0;
+  const { topology } = out;
+  const last = remembered.get(topology);
+  if (
+    last !== undefined &&
+    last.dtype === a.dtype &&
+    last.depth === depth &&
+    last.batch === batch &&
+    last.aligned === aligned &&
+    last.format === out.format &&
+    last.variant === variant &&
+    last.multiprocessors === multiprocessorsOf(out)
+  ) {
+    return last.plan;
+  }
+  const multiprocessors = multiprocessorsOf(out);
+  const features = featuresOf(out, a, b, batch);
+  const { plan } = selectSddmm(features, multiprocessors, variant === 'auto' ? undefined : variant);
+  const { format } = out;
+  remembered.set(topology, { dtype: a.dtype, depth, batch, aligned, format, variant, multiprocessors, plan });
+  return plan;
+}
+
+interface RememberedPlan {
+  readonly dtype: string;
+  readonly depth: number;
+  readonly batch: number;
+  readonly aligned: boolean;
+  readonly format: string;
+  readonly variant: string;
+  readonly multiprocessors: number;
+  readonly plan: SddmmPlan;
+}
+
+const remembered = new WeakMap<Topology, RememberedPlan>();
 
 /** @internal The call for operands that fit: what the benchmark hands to peers. */
 export function sddmmCall(
@@ -93,6 +207,7 @@ export function sddmmCall(
   out: SparseMatrix,
   alpha: number,
   factors: SparseMatrix | undefined,
+  variant: SddmmVariant | 'auto' = 'auto',
 ): SddmmCall {
   const { pattern } = out;
   const depth = a.shape[a.shape.length - 1];
@@ -112,5 +227,6 @@ export function sddmmCall(
     out: out.values.view,
     outStride: out.nnz,
     alpha,
+    plan: planFor(out, a, b, variant),
   };
 }

@@ -1,11 +1,14 @@
+import type { SddmmPlan } from '../../lib/backends/calls/sddmm.js';
 import { sddmmReference } from '../../lib/backends/reference/sddmm.js';
 import { storedElements } from '../../lib/backends/reference/sparse-pattern.js';
-import { sddmm } from '../../lib/ops/sddmm.js';
+import type { SparseMatrix } from '../../lib/formats/sparse-matrix.js';
+import { sddmm, sddmmCall } from '../../lib/ops/sddmm.js';
 import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { errorBounds } from '../harness/bound.js';
 import type { OperationCase, PreparedCase } from '../harness/case.js';
 import { draw, roundTo } from '../harness/draw.js';
+import { sddmmVariantSpecsOf } from './sddmm-variants.js';
 import {
   blockShapes,
   drawPattern,
@@ -15,7 +18,7 @@ import {
   uploadSparse,
 } from './sparse-patterns.js';
 
-interface Spec {
+export interface SddmmSpec {
   readonly pattern: PatternSpec;
   readonly depth: number;
   readonly dtype: FloatDType;
@@ -24,16 +27,28 @@ interface Spec {
   /** Batch of the mask's values, of A and of B; undefined for none. */
   readonly batches?: readonly [number | undefined, number | undefined, number | undefined];
   readonly reduced?: boolean;
+  /** Runs this kernel instead of the one that the planner chooses; a banded plan is given the tiles that the pattern needs. */
+  readonly forced?: { readonly name: string; readonly plan: SddmmPlan };
   /** Changes A and B to what a special case needs; such a case has the exact fill alone. */
   readonly special?: { readonly name: string; readonly edit: (a: Float64Array, b: Float64Array) => void };
 }
 
-function makeCase(spec: Spec): OperationCase {
-  const { pattern: shape, depth, dtype, alpha = 1, scaleByMask = false, batches = [], special } = spec;
+function makeCase(spec: SddmmSpec): OperationCase {
+  const {
+    pattern: shape,
+    depth,
+    dtype,
+    alpha = 1,
+    scaleByMask = false,
+    batches = [],
+    special,
+    forced,
+  } = spec;
   const parts = [patternName(shape), `k=${depth}`];
   if (alpha !== 1) parts.push(`alpha=${alpha}`);
   if (scaleByMask) parts.push('scaled');
   if (batches.length > 0) parts.push(`batch=${batches.map((size) => size ?? 'none').join('/')}`);
+  if (forced !== undefined) parts.push(forced.name);
   if (special !== undefined) parts.push(special.name);
   const prepare: OperationCase['prepare'] = (fill, random): PreparedCase => {
     const pattern = drawPattern(shape, random);
@@ -61,6 +76,13 @@ function makeCase(spec: Spec): OperationCase {
         return {
           inputs: [...mask.ownedTensors(), left, right],
           run: ([values]) => {
+            if (forced !== undefined) {
+              const out = mask.withValues(values as Tensor<FloatDType>);
+              const call = sddmmCall(left, right, out, alpha, scaleByMask ? mask : undefined);
+              const plan = withTiles(forced.plan, mask);
+              device.backend.operations.sddmm({ ...call, plan });
+              return;
+            }
             sddmm(mask, left, right, {
               out: mask.withValues(values as Tensor<FloatDType>),
               alpha,
@@ -97,6 +119,13 @@ function makeCase(spec: Spec): OperationCase {
     ...(special === undefined ? {} : { fills: ['exact'] }),
     prepare,
   };
+}
+
+/** As many tiles a panel as the pattern needs. */
+function withTiles(plan: SddmmPlan, { topology }: SparseMatrix): SddmmPlan {
+  if (!plan.banded) return plan;
+  const span = topology.spans[Math.log2(plan.tileRows) - 5];
+  return { ...plan, columnTiles: Math.ceil(Math.max(0, span - 1) / plan.tileColumns) + 1 };
 }
 
 const csr = (
@@ -141,7 +170,7 @@ const emptyShapes: readonly (readonly [number, number, number])[] = [
   [0, 0, 0],
 ];
 
-const batches: readonly NonNullable<Spec['batches']>[] = [
+const batches: readonly NonNullable<SddmmSpec['batches']>[] = [
   [undefined, 3, 3],
   [undefined, 3, undefined],
   [undefined, undefined, 3],
@@ -151,7 +180,7 @@ const batches: readonly NonNullable<Spec['batches']>[] = [
   [undefined, 0, 0],
 ];
 
-const specials: readonly NonNullable<Spec['special']>[] = [
+const specials: readonly NonNullable<SddmmSpec['special']>[] = [
   { name: 'NaN and Infinity in a', edit: (a) => plant(a, 5) },
   { name: 'NaN and Infinity in b', edit: (_a, b) => plant(b, 3) },
   {
@@ -177,8 +206,8 @@ function plant(target: Float64Array, step: number): void {
   }
 }
 
-function specsOf(dtype: FloatDType): Spec[] {
-  const specs: Spec[] = [];
+function specsOf(dtype: FloatDType): SddmmSpec[] {
+  const specs: SddmmSpec[] = [];
   for (const [m, n, depth] of shapes) {
     const reduced = [1, 7, 8, 33, 72].includes(depth) && dtype !== 'bfloat16';
     specs.push({ pattern: csr(m, n, 'uniform', 0.15), depth, dtype, reduced });
@@ -228,4 +257,7 @@ function specsOf(dtype: FloatDType): Spec[] {
   return specs;
 }
 
-export const sddmmCases: readonly OperationCase[] = floatDTypes.flatMap(specsOf).map(makeCase);
+export const sddmmCases: readonly OperationCase[] = [
+  ...floatDTypes.flatMap(specsOf),
+  ...floatDTypes.flatMap(sddmmVariantSpecsOf),
+].map(makeCase);

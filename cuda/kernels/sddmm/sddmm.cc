@@ -1,16 +1,91 @@
-// SDDMM: chooses between the CSR and the block-sparse kernel.
+// SDDMM: checks that the plan fits the problem, and launches it.
 
 #include "api/sddmm.h"
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "common/checked.h"
 #include "kernels/sddmm/config.h"
 
 namespace warptile {
+namespace sddmm_kernels {
+namespace {
+
+bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0; }
+
+bool takes_vectors(const SddmmParams& p) {
+  const int64_t vector = kVectorBytes / static_cast<int64_t>(dtype_bytes(p.dtype));
+  for (const int64_t size : {p.depth, p.lda, p.ldb, p.a_stride, p.b_stride}) {
+    if (size % vector != 0) return false;
+  }
+  return aligned(p.a) && aligned(p.b);
+}
+
+Status run_gather(const SddmmParams& p, const LaunchContext& context) {
+  if (!p.pattern.is_csr()) return Status::unsupported("sddmm: rows and gather need a CSR mask");
+  if (!has_gather(p.dtype, p.plan)) return Status::unsupported("sddmm: no gather kernel of this shape");
+  if (p.plan.splits < 1 || p.plan.splits > kMaxSplits) return Status::unsupported("sddmm: splits are not from 1 to 64");
+  if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("sddmm: operands do not fit 16-byte vectors");
+  switch (p.dtype) {
+    case DType::kFloat16:
+      return launch_gather<__half>(p, context);
+    case DType::kBFloat16:
+      return launch_gather<__nv_bfloat16>(p, context);
+    default:
+      return launch_gather<float>(p, context);
+  }
+}
+
+Status run_tiles(const SddmmParams& p, const LaunchContext& context) {
+  if (!p.pattern.is_csr()) return Status::unsupported("sddmm: tiles need a CSR mask");
+  if (!has_tile(p.dtype, p.plan)) return Status::unsupported("sddmm: no tile kernel of this shape");
+  if (!takes_vectors(p)) return Status::unsupported("sddmm: operands do not fit 16-byte vectors");
+  if (p.batch > kMaxTileBatch || ceil_div(p.pattern.rows, p.plan.tile_rows) > kMaxTileBatch) {
+    return Status::unsupported("sddmm: too many tiles for a grid");
+  }
+  switch (p.dtype) {
+    case DType::kFloat16:
+      return launch_tiles<__half>(p, context);
+    case DType::kBFloat16:
+      return launch_tiles<__nv_bfloat16>(p, context);
+    default:
+      return launch_tiles<float>(p, context);
+  }
+}
+
+}  // namespace
+
+bool has_gather(DType dtype, const SddmmPlan& plan) {
+  const int lanes = plan.lanes;
+  if (plan.vector == 1) return lanes == 1 || lanes == 8 || lanes == 32;
+  if (plan.vector * static_cast<int>(dtype_bytes(dtype)) != kVectorBytes) return false;
+  return lanes == 1 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32;
+}
+
+bool has_tile(DType dtype, const SddmmPlan& plan) {
+  const int rows = plan.tile_rows;
+  const int columns = plan.tile_columns;
+  if (plan.walk != 8 && plan.walk != 32) return false;
+  if (dtype == DType::kFloat32) return rows == columns && (rows == 32 || rows == 64);
+  return rows == columns ? rows == 32 || rows == 64 || rows == 128 : rows == 64 && columns == 128;
+}
+
+}  // namespace sddmm_kernels
 
 Status sddmm(const SddmmParams& params, const LaunchContext& context) {
   const SparsePattern& s = params.pattern;
   // A depth of 0 is no empty problem: its sums are 0.
   if (s.stored == 0 || params.batch == 0) return Status::ok();
-  return s.is_csr() ? sddmm_kernels::launch_csr(params, context) : sddmm_kernels::launch_block(params, context);
+  switch (params.plan.variant) {
+    case SddmmVariant::kRows:
+    case SddmmVariant::kGather:
+      return sddmm_kernels::run_gather(params, context);
+    case SddmmVariant::kTiles:
+      return sddmm_kernels::run_tiles(params, context);
+    default:
+      return s.is_csr() ? sddmm_kernels::launch_csr(params, context) : sddmm_kernels::launch_block(params, context);
+  }
 }
 
 }  // namespace warptile

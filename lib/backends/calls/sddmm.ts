@@ -2,6 +2,27 @@ import type { FloatDType } from '../../tensor/dtype.js';
 import type { View } from '../backend.js';
 import type { SparsePattern } from './sparse-pattern.js';
 
+/** As SddmmVariant of cuda/api/sddmm.h, in its order. */
+export const sddmmVariants = ['segments', 'rows', 'gather', 'tiles'] as const;
+export type SddmmVariant = (typeof sddmmVariants)[number];
+
+/** How a backend is to compute it; the CPU heeds none of it. */
+export interface SddmmPlan {
+  readonly variant: SddmmVariant;
+  /** Rows, gather: elements that a lane loads at once, and lanes that sum an element. */
+  readonly vector: number;
+  readonly lanes: number;
+  /** Rows: warps that share a row. */
+  readonly splits: number;
+  /** Tiles: their extent, and the lanes that write a row's elements. */
+  readonly tileRows: number;
+  readonly tileColumns: number;
+  readonly walk: number;
+  /** Tiles: each panel of rows begins at its own first stored column, and `columnTiles` tiles hold what it stores. */
+  readonly banded: boolean;
+  readonly columnTiles: number;
+}
+
 /** S = alpha (A B^T) at the stored elements of a pattern, for each of `batch` problems. Strides are in elements. */
 export interface SddmmCall {
   readonly dtype: FloatDType;
@@ -26,4 +47,5 @@ export interface SddmmCall {
   readonly outStride: number;
   /** Representable in float32. */
   readonly alpha: number;
+  readonly plan: SddmmPlan;
 }

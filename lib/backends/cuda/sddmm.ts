@@ -1,4 +1,4 @@
-import type { SddmmCall } from '../calls/sddmm.js';
+import { type SddmmCall, sddmmVariants } from '../calls/sddmm.js';
 import type { CommandWriter } from './command-writer.js';
 import { writePattern } from './sparse-pattern.js';
 
@@ -17,4 +17,15 @@ export function marshalSddmm(command: CommandWriter, call: SddmmCall): void {
     .view(call.b)
     .view(call.factors)
     .view(call.out);
+  const { plan } = call;
+  command
+    .number(sddmmVariants.indexOf(plan.variant))
+    .number(plan.vector)
+    .number(plan.lanes)
+    .number(plan.splits)
+    .number(plan.tileRows)
+    .number(plan.tileColumns)
+    .number(plan.walk)
+    .flag(plan.banded)
+    .number(plan.columnTiles);
 }

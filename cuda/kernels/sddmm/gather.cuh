@@ -1,0 +1,256 @@
+// SDDMM, CSR mask, gathered rows.          S[p] = alpha factor[p] (A[i,:] . B[col[p],:]), i the row of element p
+// Layout    mask: row_ptr[m+1], col[nnz];  A [m,k];  B [n,k];  S [nnz]
+// Tiling    kLanes lanes sum an element; a group of them takes kSteps consecutive elements, whose rows of B are in flight
+//           together, and a warp takes kSteps * 32 / kLanes. Blocks of 4 warps; a batch is a loop over grid y.
+//             lane l of a group -> columns (l + kLanes i) kVector, i = 0, 1, ...
+//           Rows: `splits` warps share a row. Gather: warps take elements whatever their rows; one search of row_ptr by the whole
+//           warp finds the first row, the others lie within the next 32 almost always.
+// Memory    no shared memory
+// Roofline  nnz (4 + out) + gathered rows of A and B; bound by L2 bandwidth, by latency below about 100,000 elements
+// Numerics  float32: a lane in ascending order, then a butterfly in fixed order: bitwise repeatable;
+//           |error| <= (k + 2) 2^-24 sum |a b|, then one rounding
+// Requires  k, lda, ldb and the strides multiples of kVector and 16-byte aligned bases, or kVector = 1
+// Source    Gale et al., "Sparse GPU Kernels for Deep Learning" (2020), subwarp per dot product; differs in the segments of
+//           elements instead of rows, and in the reduction of kSteps sums at once
+#pragma once
+
+#include <algorithm>
+
+#include "common/checked.h"
+#include "common/launch.cuh"
+#include "common/numeric.cuh"
+#include "kernels/sddmm/config.h"
+#include "kernels/sddmm/find_row.cuh"
+
+namespace warptile::sddmm_kernels {
+
+// The row of element `index`, searched by all lanes of a warp: 32 probes a round. Requires 0 <= index < stored.
+__device__ __forceinline__ int find_row_by_warp(const int32_t* row_ptr, int rows, int64_t index) {
+  const int lane = threadIdx.x % kWarpSize;
+  int low = 0;
+  // The row lies in [low, low + count).
+  for (int count = rows; count > 1;) {
+    const int step = (count - 1) / kWarpSize + 1;
+    // 64 bits: lane * step may pass 2^31.
+    const int64_t probe = static_cast<int64_t>(lane) * step;
+    const bool before = probe < count && row_ptr[low + probe] <= index;
+    const int found = __popc(__ballot_sync(kFullMask, before)) - 1;
+    low += found * step;
+    count = min(step, count - found * step);
+  }
+  return low;
+}
+
+// Sums each of `values` over the kLanes lanes of a group; lane l is returned the sum of values[l % kSteps]. Takes kSteps - 1
+// shuffles where kSteps = kLanes.
+template <int kLanes, int kSteps>
+__device__ __forceinline__ float sum_transposed(float (&values)[kSteps]) {
+  const int lane = threadIdx.x % kLanes;
+#pragma unroll
+  for (int half = kSteps / 2; half > 0; half /= 2) {
+    const bool upper = (lane & half) != 0;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const float given = upper ? values[i] : values[i + half];
+      const float kept = upper ? values[i + half] : values[i];
+      values[i] = kept + __shfl_xor_sync(kFullMask, given, half);
+    }
+  }
+  float sum = values[0];
+#pragma unroll
+  for (int offset = kSteps; offset < kLanes; offset *= 2) sum += __shfl_xor_sync(kFullMask, sum, offset);
+  return sum;
+}
+
+template <typename T, int kVector>
+__device__ __forceinline__ float multiply_add_packs(const Pack<T, kVector>& x, const Pack<T, kVector>& y, float sum) {
+#pragma unroll
+  for (int v = 0; v < kVector; ++v) sum = fmaf(to_float(x.items[v]), to_float(y.items[v]), sum);
+  return sum;
+}
+
+template <int kLanes>
+struct GatherShape {
+  static constexpr int kGroups = kWarpSize / kLanes;
+  static constexpr int kSteps = kLanes < kGatherSteps ? kLanes : kGatherSteps;
+  static constexpr int kSegment = kGroups * kSteps;  // elements a warp
+};
+
+// Adds this lane's share of the products of one row of A with kSteps rows of B, all in flight together.
+template <typename T, int kVector, int kLanes, int kSteps>
+__device__ __forceinline__ void add_products(const T* left, const T* b, int64_t ldb, const int (&columns)[kSteps],
+                                             int64_t columns_of_a, float (&sums)[kSteps]) {
+#pragma unroll 1
+  for (int64_t depth = threadIdx.x % kLanes * kVector; depth < columns_of_a; depth += kLanes * kVector) {
+    Pack<T, kVector> y[kSteps];
+    const auto x = load_pack<T, kVector>(left + depth);
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) y[i] = load_pack<T, kVector>(b + columns[i] * ldb + depth);
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) sums[i] = multiply_add_packs(x, y[i], sums[i]);
+  }
+}
+
+// Adds up the shares of a group's lanes and writes elements first to first + kSteps - 1, none past `last`.
+template <typename T, int kLanes, int kSteps>
+__device__ __forceinline__ void store_sums(const SddmmParams& p, int64_t problem, int64_t first, int64_t last,
+                                           float (&sums)[kSteps]) {
+  // The loops over the depth may end apart.
+  __syncwarp();
+  const float sum = sum_transposed<kLanes>(sums);
+  const int group_lane = threadIdx.x % kLanes;
+  const int64_t element = first + group_lane;
+  if (group_lane >= kSteps || element > last) return;
+  float value = p.alpha * sum;
+  if (p.factors != nullptr) value *= to_float(static_cast<const T*>(p.factors)[problem * p.factors_stride + element]);
+  static_cast<T*>(p.out)[problem * p.out_stride + element] = from_float<T>(value);
+}
+
+template <typename T, int kVector, int kLanes>
+__global__ void __launch_bounds__(kCsrThreads) sddmm_gather_kernel(const SddmmParams p) {
+  using Shape = GatherShape<kLanes>;
+  constexpr int kSteps = Shape::kSteps;
+  const SparsePattern& s = p.pattern;
+  const int lane = threadIdx.x % kWarpSize;
+  const int group_lane = lane % kLanes;
+  const int group_first = lane / kLanes * kSteps;
+  const int64_t warp = static_cast<int64_t>(blockIdx.x) * (kCsrThreads / kWarpSize) + threadIdx.x / kWarpSize;
+  const int64_t first = warp * Shape::kSegment;
+  // All lanes of a warp leave together: the shuffles below need every one of them.
+  if (first >= s.stored) return;
+  const int64_t last = min(first + Shape::kSegment, s.stored) - 1;
+  // Lane l looks after element first + l; those past the last one repeat it and are not written.
+  const int64_t element = min(first + lane, last);
+  const int column = s.col[element];
+  const int rows = static_cast<int>(s.rows);
+  const int first_row = find_row_by_warp(s.row_ptr, rows, first);
+  // Lane l holds the end of row first_row + l.
+  const int row_end = s.row_ptr[min(static_cast<int64_t>(first_row) + 1 + lane, s.rows)];
+  int row;
+  if (__shfl_sync(kFullMask, row_end, kWarpSize - 1) > last) {
+    int offset = 0;
+#pragma unroll
+    for (int half = kWarpSize / 2; half > 0; half /= 2) {
+      if (__shfl_sync(kFullMask, row_end, offset + half - 1) <= element) offset += half;
+    }
+    row = first_row + offset;
+  } else {
+    row = find_row(s.row_ptr, first_row, rows - 1, element);
+  }
+  int columns[kSteps];
+  int rows_of[kSteps];
+  bool same = true;
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) {
+    columns[i] = __shfl_sync(kFullMask, column, group_first + i);
+    rows_of[i] = __shfl_sync(kFullMask, row, group_first + i);
+    same = same && rows_of[i] == rows_of[0];
+  }
+  const bool one_row = __all_sync(kFullMask, same);
+
+  for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
+    const T* a = static_cast<const T*>(p.a) + problem * p.a_stride;
+    const T* b = static_cast<const T*>(p.b) + problem * p.b_stride;
+    float sums[kSteps] = {};
+    if (one_row) {
+      add_products<T, kVector, kLanes>(a + rows_of[0] * p.lda, b, p.ldb, columns, p.depth, sums);
+    } else {
+#pragma unroll 1
+      for (int64_t depth = group_lane * kVector; depth < p.depth; depth += kLanes * kVector) {
+        Pack<T, kVector> y[kSteps];
+#pragma unroll
+        for (int i = 0; i < kSteps; ++i) y[i] = load_pack<T, kVector>(b + columns[i] * p.ldb + depth);
+#pragma unroll
+        for (int i = 0; i < kSteps; ++i) {
+          sums[i] = multiply_add_packs(load_pack<T, kVector>(a + rows_of[i] * p.lda + depth), y[i], sums[i]);
+        }
+      }
+    }
+    store_sums<T, kLanes>(p, problem, first + group_first, last, sums);
+  }
+}
+
+// As `sddmm_gather_kernel`, but `plan.splits` warps share each row: no search, and warps of one multiprocessor that sweep
+// neighbouring rows together find each other's rows of B in L1.
+template <typename T, int kVector, int kLanes>
+__global__ void __launch_bounds__(kCsrThreads) sddmm_row_kernel(const SddmmParams p) {
+  using Shape = GatherShape<kLanes>;
+  constexpr int kSteps = Shape::kSteps;
+  const SparsePattern& s = p.pattern;
+  const int lane = threadIdx.x % kWarpSize;
+  const int group_first = lane / kLanes * kSteps;
+  const int64_t warp = static_cast<int64_t>(blockIdx.x) * (kCsrThreads / kWarpSize) + threadIdx.x / kWarpSize;
+  const int64_t row = warp / p.plan.splits;
+  // All lanes of a warp leave together: the shuffles below need every one of them.
+  if (row >= s.rows) return;
+  const int64_t begin = s.row_ptr[row] + warp % p.plan.splits * Shape::kSegment;
+  const int64_t end = s.row_ptr[row + 1];
+  const int64_t stride = static_cast<int64_t>(p.plan.splits) * Shape::kSegment;
+
+  for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
+    const T* left = static_cast<const T*>(p.a) + problem * p.a_stride + row * p.lda;
+    const T* b = static_cast<const T*>(p.b) + problem * p.b_stride;
+    // Lanes past the last element repeat it and are not written.
+    int next_column = begin < end ? s.col[min(begin + lane, end - 1)] : 0;
+    for (int64_t first = begin; first < end; first += stride) {
+      const int column = next_column;
+      if (first + stride < end) next_column = s.col[min(first + stride + lane, end - 1)];
+      int columns[kSteps];
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) columns[i] = __shfl_sync(kFullMask, column, group_first + i);
+      float sums[kSteps] = {};
+      add_products<T, kVector, kLanes>(left, b, p.ldb, columns, p.depth, sums);
+      store_sums<T, kLanes>(p, problem, first + group_first, end - 1, sums);
+    }
+  }
+}
+
+template <typename T, int kVector, int kLanes>
+Status launch_row_kernel(const SddmmParams& params, const LaunchContext& context) {
+  LaunchShape shape;
+  shape.grid_x = ceil_div(params.pattern.rows * params.plan.splits, kCsrThreads / kWarpSize);
+  shape.grid_y = std::min(params.batch, kMaxGridYZ);
+  shape.threads = kCsrThreads;
+  return launch(context, sddmm_row_kernel<T, kVector, kLanes>, shape, params);
+}
+
+template <typename T, int kVector, int kLanes>
+Status launch_gather_kernel(const SddmmParams& params, const LaunchContext& context) {
+  LaunchShape shape;
+  shape.grid_x = ceil_div(params.pattern.stored, GatherShape<kLanes>::kSegment * (kCsrThreads / kWarpSize));
+  shape.grid_y = std::min(params.batch, kMaxGridYZ);
+  shape.threads = kCsrThreads;
+  return launch(context, sddmm_gather_kernel<T, kVector, kLanes>, shape, params);
+}
+
+template <typename T, int kVector, int kLanes>
+Status launch_lanes(const SddmmParams& params, const LaunchContext& context) {
+  return params.plan.variant == SddmmVariant::kRows ? launch_row_kernel<T, kVector, kLanes>(params, context)
+                                                    : launch_gather_kernel<T, kVector, kLanes>(params, context);
+}
+
+// Requires has_gather(params.dtype, params.plan).
+template <typename T>
+Status launch_gather(const SddmmParams& params, const LaunchContext& context) {
+  constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
+  const int lanes = params.plan.lanes;
+  if (params.plan.vector == 1) {
+    if (lanes == 1) return launch_lanes<T, 1, 1>(params, context);
+    if (lanes == 8) return launch_lanes<T, 1, 8>(params, context);
+    return launch_lanes<T, 1, 32>(params, context);
+  }
+  switch (lanes) {
+    case 1:
+      return launch_lanes<T, kVector, 1>(params, context);
+    case 4:
+      return launch_lanes<T, kVector, 4>(params, context);
+    case 8:
+      return launch_lanes<T, kVector, 8>(params, context);
+    case 16:
+      return launch_lanes<T, kVector, 16>(params, context);
+    default:
+      return launch_lanes<T, kVector, 32>(params, context);
+  }
+}
+
+}  // namespace warptile::sddmm_kernels

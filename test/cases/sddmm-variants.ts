@@ -1,0 +1,183 @@
+// Every kernel of sddmm forced over the shapes at which its segments and tiles end.
+
+import type { SddmmPlan } from '../../lib/backends/calls/sddmm.js';
+import { describeSddmmPlan, gatherPlans, type SddmmFeatures, tilePlans } from '../../lib/ops/sddmm-plan.js';
+import type { FloatDType } from '../../lib/tensor/dtype.js';
+import type { SddmmSpec } from './sddmm.js';
+import type { PatternKind, PatternSpec } from './sparse-patterns.js';
+
+type Shape = readonly [number, number, number];
+
+const csr = (rows: number, columns: number, kind: PatternKind, density?: number): PatternSpec => ({
+  rows,
+  columns,
+  kind,
+  ...(density === undefined ? {} : { density }),
+});
+
+const features = (dtype: FloatDType, depth: number, vectors: boolean): SddmmFeatures => ({
+  dtype,
+  format: 'csr',
+  rows: 64,
+  columns: 64,
+  stored: 1,
+  longestRow: 1000,
+  spans: [64, 64, 64],
+  depth,
+  batch: 1,
+  vectors,
+});
+
+const named = (plan: SddmmPlan): NonNullable<SddmmSpec['forced']> => ({
+  name: `${plan.variant} ${describeSddmmPlan(plan)}`,
+  plan,
+});
+
+/** Plans of rows and gather for a depth, without vectors too. One and the most warps a row. */
+function gathersFor(dtype: FloatDType, depth: number): SddmmPlan[] {
+  const vector = dtype === 'float32' ? 4 : 8;
+  const forms = depth % vector === 0 ? [false, true] : [false];
+  return forms
+    .flatMap((vectors) => [...gatherPlans(features(dtype, depth, vectors))])
+    .filter(({ variant, splits }) => variant === 'gather' || splits === 1 || splits === 8);
+}
+
+function gatherSpecs(dtype: FloatDType): SddmmSpec[] {
+  const specs: SddmmSpec[] = [];
+  for (const depth of [1, 5, 8, 24, 32, 33, 64, 72, 128, 136, 264, 520]) {
+    for (const plan of gathersFor(dtype, depth)) {
+      const reduced = dtype !== 'bfloat16' && [1, 32, 264].includes(depth);
+      specs.push({ pattern: csr(23, 61, 'skewed', 0.15), depth, dtype, forced: named(plan), reduced });
+    }
+  }
+  for (const depth of [40, 7]) {
+    for (const plan of gathersFor(dtype, depth)) {
+      const forced = named(plan);
+      // Long rows; more empty rows than a warp looks past at once; ends of a segment and one element more or less.
+      specs.push({ pattern: csr(3, 900, 'uniform', 0.6), depth, dtype, forced });
+      specs.push({ pattern: csr(700, 5, 'uniform', 0.02), depth, dtype, forced });
+      for (const stored of [31, 33, 129]) {
+        specs.push({ pattern: csr(1, stored, 'full'), depth, dtype, forced });
+      }
+      specs.push({ pattern: csr(128, 1, 'full'), depth, dtype, forced });
+      specs.push({
+        pattern: csr(21, 18, 'skewed', 0.3),
+        depth,
+        dtype,
+        forced,
+        batches: [2, 2, 2],
+        scaleByMask: true,
+      });
+      specs.push({
+        pattern: csr(21, 18, 'skewed', 0.3),
+        depth,
+        dtype,
+        forced,
+        batches: [undefined, 3, undefined],
+        alpha: -2,
+      });
+    }
+  }
+  return specs;
+}
+
+// [m, n, k]: the edges of each tile and of its steps over the depth; k is a multiple of 8 throughout.
+const tileShapes: readonly Shape[] = [
+  [1, 1, 8],
+  [31, 33, 16],
+  [32, 32, 24],
+  [33, 31, 32],
+  [63, 65, 40],
+  [64, 64, 64],
+  [65, 63, 72],
+  [127, 129, 128],
+  [128, 128, 56],
+  [129, 127, 136],
+  [40, 300, 200],
+  [300, 40, 264],
+  [50, 50, 520],
+];
+
+/** What sddmm would have been told of the matrix: the widths of its bands. */
+const bandedPlans = (plans: readonly SddmmPlan[]): SddmmPlan[] =>
+  plans.map((plan) => ({ ...plan, banded: true }));
+
+function tileSpecs(dtype: FloatDType): SddmmSpec[] {
+  const specs: SddmmSpec[] = [];
+  const plans = [...tilePlans({ ...features(dtype, 64, true), columns: 0 })];
+  for (const plan of plans) {
+    const forced = named(plan);
+    for (const [rows, columns, depth] of tileShapes) {
+      const reduced = dtype !== 'bfloat16' && plan.walk === 8 && rows > 60 && rows < 130;
+      specs.push({ pattern: csr(rows, columns, 'uniform', 0.1), depth, dtype, forced, reduced });
+    }
+    specs.push({ pattern: csr(90, 200, 'full'), depth: 24, dtype, forced });
+    specs.push({ pattern: csr(150, 290, 'skewed', 0.2), depth: 40, dtype, forced });
+    specs.push({ pattern: csr(150, 290, 'lastColumn'), depth: 40, dtype, forced });
+    specs.push({ pattern: csr(150, 290, 'empty'), depth: 40, dtype, forced });
+    specs.push({ pattern: csr(40, 70, 'uniform', 0.2), depth: 0, dtype, forced });
+    specs.push({
+      pattern: csr(70, 150, 'skewed', 0.2),
+      depth: 16,
+      dtype,
+      forced,
+      batches: [3, 3, 3],
+      scaleByMask: true,
+    });
+    specs.push({
+      pattern: csr(70, 150, 'skewed', 0.2),
+      depth: 16,
+      dtype,
+      forced,
+      batches: [undefined, undefined, 3],
+      alpha: -0.5,
+    });
+    // Products that are not stored must go nowhere.
+    for (const step of [5, 40]) {
+      specs.push({
+        pattern: csr(70, 150, 'uniform', 0.1),
+        depth: 24,
+        dtype,
+        forced,
+        special: {
+          name: `NaN and Infinity, 1 of ${step}`,
+          edit: (a, b) => {
+            plantAll(a, step);
+            plantAll(b, step);
+          },
+        },
+      });
+    }
+  }
+  for (const plan of bandedPlans(plans)) {
+    const forced = named(plan);
+    for (const columns of [33, 300, 700]) {
+      specs.push({
+        pattern: csr(300, columns, 'banded', 0.1),
+        depth: 40,
+        dtype,
+        forced,
+        reduced: columns === 300,
+      });
+    }
+    specs.push({
+      pattern: csr(70, 150, 'skewed', 0.2),
+      depth: 16,
+      dtype,
+      forced,
+      batches: [undefined, 2, 2],
+    });
+    specs.push({ pattern: csr(150, 290, 'lastColumn'), depth: 40, dtype, forced });
+  }
+  return specs;
+}
+
+function plantAll(target: Float64Array, step: number): void {
+  const planted = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let i = 0; i < target.length; ++i) if ((i * 7919) % step === 1) target[i] = planted[i % 3];
+}
+
+/** Rows, gather and tiles of every shape. */
+export function sddmmVariantSpecsOf(dtype: FloatDType): SddmmSpec[] {
+  return [...gatherSpecs(dtype), ...tileSpecs(dtype)];
+}
