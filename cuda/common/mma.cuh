@@ -34,6 +34,14 @@ __device__ __forceinline__ void load_matrices(uint32_t address, uint32_t (&fragm
                : "memory");
 }
 
+// As `load_matrices`, each matrix transposed.
+__device__ __forceinline__ void load_matrices_transposed(uint32_t address, uint32_t (&fragment)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
+               : "r"(address)
+               : "memory");
+}
+
 // d += A B for A 16 x 16 and B 16 x 8, float32 accumulators (PTX ISA, "mma.m16n8k16"). The last argument names the type.
 __device__ __forceinline__ void multiply_add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, __half) {
   asm volatile(

@@ -26,9 +26,9 @@
 
 #include "common/checked.h"
 #include "common/launch.cuh"
+#include "common/mma.cuh"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
-#include "kernels/spmm/mma.cuh"
 
 namespace warptile::spmm_kernels {
 
