@@ -62,14 +62,19 @@ function withViews(value: unknown, replace: (view: View) => View): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withViews(item, replace)]));
 }
 
-/** What the backend is asked to do for a case, without doing it. */
+/**
+ * What the backend is asked to do for a case. It is done as well: a later call may need what an earlier one wrote, as the tiles of a
+ * sparse matrix are counted before there is memory for them.
+ */
 function record(device: Device, item: OperationCase): RecordedCall[] {
   const calls: RecordedCall[] = [];
   let written = new Set<number>();
-  const operations = new Proxy(
-    {},
-    { get: (_, row: string) => (call: object) => calls.push({ row, call, written }) },
-  );
+  const operations = new Proxy(device.backend.operations, {
+    get: (target, row: string) => (call: object) => {
+      calls.push({ row, call, written });
+      (Reflect.get(target, row) as (call: object) => void)(call);
+    },
+  });
   const backend = new Proxy(device.backend, {
     get(target, key) {
       if (key === 'operations') return operations;
