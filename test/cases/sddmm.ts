@@ -11,10 +11,11 @@ import { draw, roundTo } from '../harness/draw.js';
 import { sddmmVariantSpecsOf } from './sddmm-variants.js';
 import {
   blockShapes,
+  csr,
   drawPattern,
-  type PatternKind,
   type PatternSpec,
   patternName,
+  plant,
   uploadSparse,
 } from './sparse-patterns.js';
 
@@ -128,13 +129,6 @@ function withTiles(plan: SddmmPlan, { topology }: SparseMatrix): SddmmPlan {
   return { ...plan, columnTiles: Math.ceil(Math.max(0, span - 1) / plan.tileColumns) + 1 };
 }
 
-const csr = (
-  rows: number,
-  columns: number,
-  kind: PatternKind = 'uniform',
-  density?: number,
-): PatternSpec => ({ rows, columns, kind, ...(density === undefined ? {} : { density }) });
-
 // [m, n, k]: k on each side of a vector (4 and 8) and of a subwarp's step (8, 32 and 64).
 const shapes: readonly (readonly [number, number, number])[] = [
   [1, 1, 1],
@@ -181,8 +175,8 @@ const batches: readonly NonNullable<SddmmSpec['batches']>[] = [
 ];
 
 const specials: readonly NonNullable<SddmmSpec['special']>[] = [
-  { name: 'NaN and Infinity in a', edit: (a) => plant(a, 5) },
-  { name: 'NaN and Infinity in b', edit: (_a, b) => plant(b, 3) },
+  { name: 'NaN and Infinity in a', edit: (a) => plant(a, 5, 23) },
+  { name: 'NaN and Infinity in b', edit: (_a, b) => plant(b, 3, 23) },
   {
     name: 'overflow of float16',
     edit: (a, b) => {
@@ -198,13 +192,6 @@ const specials: readonly NonNullable<SddmmSpec['special']>[] = [
     },
   },
 ];
-
-function plant(target: Float64Array, step: number): void {
-  const planted = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  for (let i = 0; i < target.length; ++i) {
-    if ((i * 7919) % (step * 23) === step) target[i] = planted[i % 3];
-  }
-}
 
 function specsOf(dtype: FloatDType): SddmmSpec[] {
   const specs: SddmmSpec[] = [];

@@ -25,6 +25,22 @@ export interface PatternSpec {
   readonly block?: readonly [number, number];
 }
 
+/** A CSR pattern of the given size. */
+export const csr = (
+  rows: number,
+  columns: number,
+  kind: PatternKind = 'uniform',
+  density?: number,
+): PatternSpec => ({ rows, columns, kind, ...(density === undefined ? {} : { density }) });
+
+/** Puts NaN and the infinities at about one in `step * period` positions, scattered; `step` moves them. */
+export function plant(target: Float64Array, step: number, period: number): void {
+  const planted = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let i = 0; i < target.length; ++i) {
+    if ((i * 7919) % (step * period) === step) target[i] = planted[i % 3];
+  }
+}
+
 /** 'csr 5x7 uniform 0.2' or 'block 16x8 33x40 full': the beginning of a case's name. */
 export function patternName({ rows, columns, kind, density, block }: PatternSpec): string {
   const format = block === undefined ? 'csr' : `block ${block[0]}x${block[1]}`;

@@ -14,8 +14,8 @@ import { draw, roundTo } from '../harness/draw.js';
 import type { Random } from '../harness/random.js';
 import {
   blockShapes,
+  csr,
   drawPattern,
-  type PatternKind,
   type PatternSpec,
   patternName,
   uploadSparse,
@@ -106,13 +106,6 @@ function makeCase(spec: Spec): OperationCase {
     prepare,
   };
 }
-
-const csr = (
-  rows: number,
-  columns: number,
-  kind: PatternKind = 'uniform',
-  density?: number,
-): PatternSpec => ({ rows, columns, kind, ...(density === undefined ? {} : { density }) });
 
 const shapes: readonly (readonly [number, number])[] = [
   [1, 1],

@@ -10,10 +10,11 @@ import type { OperationCase, PreparedCase } from '../harness/case.js';
 import { type Drawn, draw, roundTo } from '../harness/draw.js';
 import {
   blockShapes,
+  csr,
   drawPattern,
-  type PatternKind,
   type PatternSpec,
   patternName,
+  plant,
   uploadSparse,
 } from './sparse-patterns.js';
 import { variantSpecsOf } from './spmm-variants.js';
@@ -118,13 +119,6 @@ export function makeSpmmCase(spec: SpmmSpec): OperationCase {
   };
 }
 
-const csr = (
-  rows: number,
-  columns: number,
-  kind: PatternKind = 'uniform',
-  density?: number,
-): PatternSpec => ({ rows, columns, kind, ...(density === undefined ? {} : { density }) });
-
 // [m, k, n]: each side of a vector (4 and 8 columns), of a subwarp's tile (8, 32, 64 columns) and of a warp's (32, 128, 256).
 const shapes: readonly (readonly [number, number, number])[] = [
   [1, 1, 1],
@@ -186,13 +180,13 @@ const batches: readonly (readonly [number | undefined, number | undefined])[] = 
 ];
 
 const specials: readonly NonNullable<SpmmSpec['special']>[] = [
-  { name: 'NaN and Infinity in b', edit: (_values, b) => plant(b, 3) },
-  { name: 'NaN and Infinity in values', edit: (values) => plant(values, 5) },
+  { name: 'NaN and Infinity in b', edit: (_values, b) => plant(b, 3, 11) },
+  { name: 'NaN and Infinity in values', edit: (values) => plant(values, 5, 11) },
   {
     name: 'Infinity times a stored zero',
     edit: (values, b) => {
       values.fill(0);
-      plant(b, 4);
+      plant(b, 4, 11);
     },
   },
   {
@@ -210,13 +204,6 @@ const specials: readonly NonNullable<SpmmSpec['special']>[] = [
     },
   },
 ];
-
-function plant(target: Float64Array, step: number): void {
-  const planted = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  for (let i = 0; i < target.length; ++i) {
-    if ((i * 7919) % (step * 11) === step) target[i] = planted[i % 3];
-  }
-}
 
 function specsOf(dtype: FloatDType): SpmmSpec[] {
   const specs: SpmmSpec[] = [];
