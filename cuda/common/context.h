@@ -15,6 +15,9 @@ struct DeviceLimits {
   int multiprocessors = 0;
   size_t shared_memory_per_block = 0;  // bytes, opt-in limit
   size_t l2_bytes = 0;
+
+  // Whether code for sm_90a runs here. Later cards run what is compiled for sm_80, without Hopper's instructions.
+  bool runs_hopper_code() const { return major == 9; }
 };
 
 // Scratch memory of one operation call: valid for the work enqueued by that call, freed in stream order.

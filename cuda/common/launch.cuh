@@ -16,7 +16,19 @@ struct LaunchShape {
   int threads = 0;                             // a block
   size_t shared_bytes = 0;                     // dynamic shared memory a block
   int cluster = 1;                             // blocks along x that form a cluster; above 1 needs compute capability 9.0
+  // The kernel begins with `follow_previous_kernel`, so that its blocks may be placed while the kernel before it ends.
+  bool overlaps = false;
 };
+
+// Waits until the kernel before this one has ended and its writes are visible, then lets the next kernel place its blocks. Every
+// thread calls it before it touches global memory. Since the next kernel is let in only here, it overlaps this kernel alone, never
+// an earlier one (CUDA C++ Programming Guide, "Programmatic Dependent Launch").
+__device__ __forceinline__ void follow_previous_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 
 // Grid limits of every compute capability since 3.0 (CUDA C++ Programming Guide, "Technical Specifications").
 constexpr int64_t kMaxGridX = 2147483647;
@@ -46,14 +58,19 @@ Status launch(const LaunchContext& context, void (*kernel)(Params...), const Lau
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = context.stream;
-  cudaLaunchAttribute cluster{};
+  cudaLaunchAttribute attributes[2]{};
+  config.attrs = attributes;
   if (shape.cluster > 1) {
+    cudaLaunchAttribute& cluster = attributes[config.numAttrs++];
     cluster.id = cudaLaunchAttributeClusterDimension;
     cluster.val.clusterDim.x = static_cast<unsigned>(shape.cluster);
     cluster.val.clusterDim.y = 1;
     cluster.val.clusterDim.z = 1;
-    config.attrs = &cluster;
-    config.numAttrs = 1;
+  }
+  if (shape.overlaps && context.limits->runs_hopper_code()) {
+    cudaLaunchAttribute& overlap = attributes[config.numAttrs++];
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
   }
   return Status::from_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...), "cudaLaunchKernelEx");
 }

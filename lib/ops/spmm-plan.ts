@@ -31,6 +31,7 @@ export interface SpmmFeatures {
 
 export interface PlanDevice {
   readonly multiprocessors: number;
+  /** Compute capability 9.0: later cards run the kernels of 8.0, which have no clusters. */
   readonly clusters: boolean;
 }
 
@@ -57,7 +58,7 @@ const mostPanels = 65_535;
 /** The CPU plans as an H200 would, so that what is tested there is what runs. */
 export function planDevice({ info }: Device): PlanDevice {
   const [major] = info.computeCapability ?? [9];
-  return { multiprocessors: info.multiprocessors ?? 132, clusters: major >= 9 };
+  return { multiprocessors: info.multiprocessors ?? 132, clusters: major === 9 };
 }
 
 /**

@@ -79,6 +79,7 @@ __device__ __forceinline__ void load_tiles(const SpmmParams& p, const T* values,
 template <typename T, int kRowsPerThread>
 __global__ void __launch_bounds__(kBlockThreads) spmm_block_row_kernel(const SpmmParams p) {
   __shared__ Tiles<kRowsPerThread> tiles;
+  follow_previous_kernel();
   const SparsePattern& a = p.pattern;
   const int x = threadIdx.x % kBlockThreadColumns;
   const int y = threadIdx.x / kBlockThreadColumns;
@@ -132,6 +133,7 @@ __global__ void __launch_bounds__(kBlockThreads) spmm_block_row_kernel(const Spm
 template <typename T, int kRowsPerThread>
 Status launch_rows(const SpmmParams& params, const LaunchContext& context) {
   LaunchShape shape;
+  shape.overlaps = true;
   shape.grid_x = ceil_div(params.pattern.rows, params.pattern.block_rows);
   shape.grid_y = std::min(ceil_div(params.n, kBlockTileColumns), kMaxGridYZ);
   shape.grid_z = std::min(params.batch, kMaxGridYZ);

@@ -25,6 +25,7 @@ namespace {
 
 template <typename T, int kVector, int kLanes>
 __global__ void __launch_bounds__(kCsrThreads) spmm_csr_row_kernel(const SpmmParams p) {
+  follow_previous_kernel();
   constexpr int kRows = kCsrThreads / kLanes;
   constexpr int kTile = kLanes * kVector;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kRows + threadIdx.x / kLanes;
@@ -69,6 +70,7 @@ __global__ void __launch_bounds__(kCsrThreads) spmm_csr_row_kernel(const SpmmPar
 template <typename T, int kVector, int kLanes>
 Status launch_rows(const SpmmParams& params, const LaunchContext& context) {
   LaunchShape shape;
+  shape.overlaps = true;
   shape.grid_x = ceil_div(params.pattern.rows, kCsrThreads / kLanes);
   shape.grid_y = std::min(ceil_div(params.n, kLanes * kVector), kMaxGridYZ);
   shape.grid_z = std::min(params.batch, kMaxGridYZ);

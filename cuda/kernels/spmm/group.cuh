@@ -139,6 +139,7 @@ __global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize) spmm_group_kernel(
   constexpr int kItems = kWarpSize / (kLanes * kSplits);
   constexpr int kTile = kLanes * kVector;
   extern __shared__ float warp_sums[];  // [warps of the block, kTile]
+  follow_previous_kernel();
   const int lane = threadIdx.x % kWarpSize;
   const int warp = threadIdx.x / kWarpSize;
   const int warps = 1 << p.warps_log2;
@@ -234,6 +235,7 @@ __global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize) spmm_group_kernel(
 // Adds the segments of each long row, in order: a thread a column.
 template <typename T>
 __global__ void __launch_bounds__(kGroupThreads) spmm_add_segments_kernel(const SpmmParams p, const float* __restrict__ partial) {
+  follow_previous_kernel();
   const int32_t* long_row = p.segments.data + 2 * p.segments.count + 3 * static_cast<int64_t>(blockIdx.x);
   const int64_t row = long_row[0];
   const int64_t first = long_row[1];
@@ -257,6 +259,7 @@ Status launch_group_shape(const SpmmParams& params, const LaunchContext& context
   const int warps = params.plan.warps;
   const int threads = std::max(kGroupThreads, warps * kWarpSize);
   LaunchShape shape;
+  shape.overlaps = true;
   shape.threads = threads;
   shape.grid_x = ceil_div(params.segments.count + params.pattern.rows, threads / kWarpSize / warps * kItems);
   shape.grid_y = std::min(ceil_div(params.n, kLanes * kVector), kMaxGridYZ);
@@ -333,6 +336,7 @@ Status launch_group(const SpmmParams& params, const LaunchContext& context) {
   WARPTILE_RETURN_IF_ERROR(run());
   if (segments.count == 0) return Status::ok();
   LaunchShape shape;
+  shape.overlaps = true;
   shape.threads = kGroupThreads;
   shape.grid_x = segments.rows;
   shape.grid_y = std::min(ceil_div(params.n, kGroupThreads), kMaxGridYZ);

@@ -43,7 +43,7 @@ Status run_tiles(const SpmmParams& p, const LaunchContext& context) {
   if (p.values_stride != 0) return Status::unsupported("spmm: tiles need one set of values");
   if (!has_tiles(p.plan, p.tiles.rows)) return Status::unsupported("spmm: no tile kernel of this shape");
   if (!aligned(p.tiles.values)) return Status::unsupported("spmm: tiles need a multiple of 16 bytes");
-  if (p.plan.cluster > 1 && context.limits->major < 9) {
+  if (p.plan.cluster > 1 && !context.limits->runs_hopper_code()) {
     return Status::unsupported("spmm: clusters need compute capability 9.0");
   }
   return p.dtype == DType::kFloat16 ? launch_tiles<__half>(p, context) : launch_tiles<__nv_bfloat16>(p, context);

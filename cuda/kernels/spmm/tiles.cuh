@@ -181,6 +181,7 @@ __device__ __forceinline__ void store_row(const TileParams<T>& p, const T* b, T*
 template <typename T, typename Shape, bool kVectors, bool kCluster, bool kSimple>
 __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileParams<T> p) {
   extern __shared__ __align__(128) unsigned char shared[];
+  follow_previous_kernel();
   T* stages = reinterpret_cast<T*>(shared);
   const int warp = threadIdx.x / kWarpSize;
   const int lane = threadIdx.x % kWarpSize;
@@ -286,6 +287,7 @@ template <typename T, typename Shape, bool kVectors>
 Status launch_tile_shape(const SpmmParams& params, const LaunchContext& context) {
   LaunchShape shape;
   shape.cluster = params.plan.cluster;
+  shape.overlaps = true;
   shape.grid_x = ceil_div(params.n, Shape::kN) * shape.cluster;
   shape.grid_y = ceil_div(params.pattern.rows, Shape::kM);
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
