@@ -305,7 +305,11 @@ describe('autotuneSpmm', () => {
   });
 
   test('measures the planner first, then each variant, without repeating itself', () => {
-    const features = { ...tunedFeatures(make()), tiles: { rows: 32, count: 4 }, dtype: 'float16' } as const;
+    const features = {
+      ...tunedFeatures(make()),
+      tiles: { rows: 32, count: 4, items: 2 },
+      dtype: 'float16',
+    } as const;
     const names = plansToMeasure(features, device, 8).map(planName);
     expect(new Set(names).size).toBe(names.length);
     expect(names).toHaveLength(8);

@@ -1,4 +1,5 @@
 import type { SpmmCall } from '../lib/backends/calls/spmm.js';
+import { cutPanels } from '../lib/formats/tiled-copy.js';
 import { cutLongRows } from '../lib/formats/topology.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 import { groupPlans, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
@@ -34,7 +35,6 @@ describe('selectSpmm', () => {
   });
 
   test.each([
-    [{ dtype: 'float32' }, 'tiles', 'needs float16 or bfloat16'],
     [{ batchedValues: true }, 'tiles', 'needs one set of values'],
     [{ columns: 2 ** 22 }, 'tiles', 'needs at most 2097152 columns'],
     [{}, 'tiles', 'needs an up-to-date copy'],
@@ -46,7 +46,7 @@ describe('selectSpmm', () => {
   });
 
   test('uses clusters only where the device has them', () => {
-    const tiles = { rows: 32, count: 128 };
+    const tiles = { rows: 32, count: 128, items: 16 };
     const { plan } = selectSpmm(features({ tiles, width: 32 }), { ...h200, clusters: false }, 'tiles');
     expect(plan.cluster).toBe(1);
   });
@@ -241,11 +241,9 @@ describe('prepare', () => {
   });
 
   test('refuses what it cannot do', () => {
-    const [a, wide] = [make(), make(0.5, 'float32')];
+    const a = make();
     const unsupported = expect.objectContaining({ code: 'ERR_UNSUPPORTED' });
     expect(() => device.capture(() => a.prepare({ n: 8 }))).toThrow(unsupported);
-    expect(() => wide.prepare({ n: 8, variant: 'tiles' })).toThrow(unsupported);
-    expect(wide.prepare({ n: 8 })).not.toBe('tiles');
     const argument = expect.objectContaining({ code: 'ERR_ARGUMENT' });
     expect(() => a.prepare({ n: 0 })).toThrow(argument);
     expect(() => a.prepare({ n: 8, variant: 'row-group' as 'tiles' })).toThrow(argument);
@@ -254,6 +252,19 @@ describe('prepare', () => {
     expect(() => spmm(a, operand(8), { variant: 'fast' as 'tiles' })).toThrow(argument);
     a.dispose();
     expect(() => a.prepare({ n: 8 })).toThrow(expect.objectContaining({ code: 'ERR_DISPOSED' }));
+  });
+
+  test('cuts panels of far more tiles than most, for float32', () => {
+    const pointers = Int32Array.from({ length: 12 }, (_, panel) => (panel === 0 ? 0 : 47 + 3 * panel));
+    const cut = cutPanels(pointers);
+    // Twice the mean of 80 / 11 tiles.
+    expect(cut).toMatchObject({ items: 14, parts: 4, cutPanels: 1 });
+    expect([...(cut?.table ?? [])].slice(0, 20)).toEqual([
+      0, 0, 12, 0, 0, 12, 25, 1, 0, 25, 37, 2, 0, 37, 50, 3, 1, 50, 53, -1,
+    ]);
+    expect([...(cut?.table ?? [])].slice(56)).toEqual([0, 0, 4]);
+    expect(cutPanels(pointers.map((_, panel) => 10 * panel))).toBeUndefined();
+    expect(cutPanels(new Int32Array(1))).toBeUndefined();
   });
 
   test('refuses tiles of many times the memory of the matrix', () => {

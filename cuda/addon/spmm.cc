@@ -41,6 +41,11 @@ SpmmTiles read_tiles(CommandReader& in, int64_t rows, size_t bytes) {
   if (tiles.rows > 0 && (tiles.panel_ptr == nullptr || tiles.columns == nullptr || tiles.values == nullptr)) {
     CommandReader::fail("tiles", "are missing");
   }
+  tiles.items_count = in.small_size("tile items");
+  tiles.parts = in.small_size("tile parts");
+  tiles.cut_panels = in.small_size("cut panels");
+  tiles.items = in.optional_int32_input("tile items", {4 * tiles.items_count + 3 * tiles.cut_panels});
+  if (tiles.items_count > 0 && tiles.items == nullptr) CommandReader::fail("tile items", "are missing");
   return tiles;
 }
 

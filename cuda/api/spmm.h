@@ -10,7 +10,7 @@ namespace warptile {
 enum class SpmmVariant : int {
   kRowSplit = 0,  // CSR: any problem, one group of lanes a row; also stands for the only kernel of block-sparse matrices
   kRowGroup = 1,  // CSR: lanes, lane groups and warps share a row as the plan says
-  kTiles = 2,     // tensor cores over a copy of A in dense tiles
+  kTiles = 2,     // a copy of A in dense tiles, on tensor cores or, float32, CUDA cores
 };
 
 // How lib/ops/spmm-plan.ts chose to run it; checked again before a launch.
@@ -40,6 +40,13 @@ struct SpmmTiles {
   const int32_t* panel_ptr = nullptr;  // [ceil(m / rows) + 1]
   const int32_t* columns = nullptr;    // [count]: a tile covers columns kSpmmTileDepth * columns[t] on, ascending in a panel
   const void* values = nullptr;        // [count, rows, kSpmmTileDepth], zero where nothing is stored
+  // Where some panels hold far more tiles than most, those are cut into parts that are summed apart and then added (float32). Of
+  // lib/formats/tiled-copy.ts; no items where no panel is cut.
+  int64_t items_count = 0;         // whole panels and parts
+  int64_t parts = 0;
+  int64_t cut_panels = 0;
+  const int32_t* items = nullptr;  // [items_count, 4]: panel, first and past the last tile, part or -1; then [cut_panels, 3]: panel,
+                                   // first and past the last part
 };
 
 // `batch` independent problems over one pattern; an operand whose stride is 0 is shared by all of them. Strides and leading

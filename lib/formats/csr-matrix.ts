@@ -105,7 +105,7 @@ export class CsrMatrix<D extends FloatDType = FloatDType> extends SparseMatrix<D
   }
 
   /**
-   * Builds ahead what makes products with `n` columns fast: for half types, where the planner expects a gain, a copy in dense
+   * Builds ahead what makes products with `n` columns fast: where the planner expects a gain, a copy in dense
    * tiles. The first product works without it. The copy lives as long as this handle's values; when they are written to it falls
    * out of use, and calling `prepare` again brings it up to date.
    * @returns The variant that `spmm` now runs for n columns.

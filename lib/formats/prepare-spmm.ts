@@ -1,4 +1,4 @@
-import type { SpmmVariant } from '../backends/calls/spmm.js';
+import { type SpmmVariant, tileDepth } from '../backends/calls/spmm.js';
 import { fail, WarptileError } from '../errors.js';
 import {
   mostTiles,
@@ -8,6 +8,7 @@ import {
   tileSizes,
   tilesProblem,
 } from '../ops/spmm-plan.js';
+import { dtypeInfo } from '../tensor/dtype.js';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, own } from '../validate.js';
 import type { SparseMatrix } from './sparse-matrix.js';
 import { TiledCopy } from './tiled-copy.js';
@@ -55,13 +56,15 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
   const rows = bestRows(matrix, features);
   const counts = TiledCopy.count(matrix, rows);
   const count = counts.reduce((sum, value) => sum + value, 0);
-  const bytes = count * rows * 64 * 2;
-  const most = Math.max(mostSmallBytes, mostMultiple * matrix.nnz * 6);
+  const { bytes: valueBytes } = dtypeInfo[matrix.dtype];
+  const bytes = count * rows * tileDepth * valueBytes;
+  const most = Math.max(mostSmallBytes, mostMultiple * matrix.nnz * (4 + valueBytes));
   if (bytes > most) {
     if (asked !== undefined) fail('ERR_LIMIT', 'variant', `tiles of at most ${most} bytes`, bytes);
     return selectSpmm(features, planDevice(device)).plan.variant;
   }
-  const { plan } = selectSpmm({ ...features, tiles: { rows, count } }, planDevice(device));
+  const tiles = { rows, count, items: counts.length };
+  const { plan } = selectSpmm({ ...features, tiles }, planDevice(device));
   if (asked === undefined && plan.variant !== 'tiles') return plan.variant;
   // The copy outlives the scope in which it is made: it goes with the values.
   matrix.values.tiles = device.unscoped(() => TiledCopy.of(matrix, rows, counts));
@@ -70,9 +73,13 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
 
 /** The height of tiles that is expected to be fastest, were all of them stored. */
 function bestRows(matrix: SparseMatrix, features: SpmmFeatures): number {
-  let [best, fastest] = [tileSizes[0] as number, Number.POSITIVE_INFINITY];
-  for (const rows of tileSizes) {
-    const tiles = { rows, count: mostTiles(features, rows) };
+  let [best, fastest] = [32, Number.POSITIVE_INFINITY];
+  for (const rows of tileSizes(matrix.dtype)) {
+    const items = Math.ceil(features.rows / rows);
+    // A panel as wide as the widest touches one tile more than fit into its span.
+    const span = matrix.topology.spans[Math.log2(rows) - 5];
+    const count = Math.min(mostTiles(features, rows), items * (Math.ceil(span / tileDepth) + 1));
+    const tiles = { rows, count, items };
     const { candidates } = selectSpmm({ ...features, tiles }, planDevice(matrix.device));
     const us = candidates.find(({ variant }) => variant === 'tiles')?.us ?? Number.POSITIVE_INFINITY;
     if (us < fastest) [best, fastest] = [rows, us];

@@ -1,18 +1,60 @@
 import type { SparsePattern } from '../backends/calls/sparse-pattern.js';
-import { type TilesCall, tileDepth } from '../backends/calls/spmm.js';
+import { type TilePartsCall, type TilesCall, tileDepth } from '../backends/calls/spmm.js';
 import type { Device } from '../device/device.js';
 import type { DerivedCopy } from '../device/graph.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { SparseMatrix } from './sparse-matrix.js';
 
+/** What the blocks of the float32 kernel compute where panels differ in their tiles. */
+export interface PanelParts {
+  /** Whole panels and parts of panels. */
+  readonly items: number;
+  readonly parts: number;
+  readonly cutPanels: number;
+  /** [items, 4]: panel, first and past the last tile, number of the part or -1; then [cutPanels, 3]: panel, first and past the last part. */
+  readonly table: Int32Array;
+}
+
 /**
- * The values of a CSR matrix in dense tiles, for the tensor-core kernel. Belongs to a values tensor and to the graphs that recorded
+ * @internal Parts of at most twice the mean number of tiles, where a panel holds more than four times as many: a window with a few
+ * rows that see everything would else wait for those.
+ */
+export function cutPanels(pointers: Int32Array): PanelParts | undefined {
+  const panels = pointers.length - 1;
+  const limit = Math.max(4, Math.ceil((2 * pointers[panels]) / Math.max(1, panels)));
+  const items: number[] = [];
+  const cut: number[] = [];
+  let parts = 0;
+  let longest = 0;
+  for (let panel = 0; panel < panels; ++panel) {
+    const [first, count] = [pointers[panel], pointers[panel + 1] - pointers[panel]];
+    longest = Math.max(longest, count);
+    if (count <= limit) {
+      items.push(panel, first, first + count, -1);
+      continue;
+    }
+    const pieces = Math.ceil(count / limit);
+    cut.push(panel, parts, parts + pieces);
+    for (let piece = 0; piece < pieces; ++piece, ++parts) {
+      const bounds = [piece, piece + 1].map((i) => first + Math.floor((count * i) / pieces));
+      items.push(panel, ...bounds, parts);
+    }
+  }
+  if (longest <= 2 * limit) return undefined;
+  const table = Int32Array.from([...items, ...cut]);
+  return { items: items.length / 4, parts, cutPanels: cut.length / 3, table };
+}
+
+/**
+ * The values of a CSR matrix in dense tiles, for the tile kernels. Belongs to a values tensor and to the graphs that recorded
  * its use; holds handles of its own to everything that a refresh reads. Out of date once the values were written to.
  */
 export class TiledCopy implements DerivedCopy {
   readonly rows: number;
   readonly count: number;
+  /** What a grid is made of: panels or, where long ones are cut, whole panels and parts. */
+  readonly items: number;
   /** What a call carries. */
   readonly call: TilesCall;
   readonly #device: Device;
@@ -28,7 +70,7 @@ export class TiledCopy implements DerivedCopy {
     rows: number,
     count: number,
     sources: { pattern: SparsePattern; values: Tensor },
-    tiles: { panelPointers: Tensor; columns: Tensor; values: Tensor },
+    tiles: { panelPointers: Tensor; columns: Tensor; values: Tensor; parts: TilePartsCall | undefined },
     tensors: readonly Tensor[],
   ) {
     this.#device = matrix.device;
@@ -38,13 +80,15 @@ export class TiledCopy implements DerivedCopy {
     this.#tensors = tensors;
     this.rows = rows;
     this.count = count;
-    const { panelPointers, columns, values } = tiles;
+    const { panelPointers, columns, values, parts } = tiles;
+    this.items = parts?.items ?? panelPointers.shape[0] - 1;
     this.call = {
       rows,
       count,
       panelPointers: panelPointers.view,
       columns: columns.view,
       values: values.view,
+      parts,
     };
     this.#version = -1;
   }
@@ -83,7 +127,12 @@ export class TiledCopy implements DerivedCopy {
       const rowPointers = keep(matrix.rowPointers.reshape(matrix.rowPointers.shape));
       const columnIndices = keep(matrix.columnIndices.reshape(matrix.columnIndices.shape));
       const source = { ...pattern, rowPointers: rowPointers.view, columnIndices: columnIndices.view };
-      const tiles = { panelPointers, columns, values: tileValues };
+      const cut = dtype === 'float32' ? cutPanels(pointers) : undefined;
+      const parts =
+        cut === undefined
+          ? undefined
+          : { ...cut, table: keep(device.tensor(cut.table, { dtype: 'int32' })).view };
+      const tiles = { panelPointers, columns, values: tileValues, parts };
       const copy = new TiledCopy(matrix, rows, count, { pattern: source, values }, tiles, tensors);
       copy.refresh();
       return copy;

@@ -6,6 +6,8 @@ import type { Device } from '../device/device.js';
 import { WarptileError } from '../errors.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { maxInt32 } from '../validate.js';
+import { floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
+import { overlapped } from './spmm-time.js';
 
 /** What the choice depends on. */
 export interface SpmmFeatures {
@@ -26,7 +28,15 @@ export interface SpmmFeatures {
   /** Rows of B and C begin at multiples of 16 bytes. */
   readonly vectors: boolean;
   /** An up-to-date copy in tiles. */
-  readonly tiles: { readonly rows: number; readonly count: number } | undefined;
+  readonly tiles: TilesFeatures | undefined;
+}
+
+/** A copy in tiles. */
+export interface TilesFeatures {
+  readonly rows: number;
+  readonly count: number;
+  /** Panels, or whole panels and parts of cut ones. */
+  readonly items: number;
 }
 
 export interface PlanDevice {
@@ -48,12 +58,15 @@ export interface SpmmChoice {
   readonly candidates: readonly SpmmCandidate[];
 }
 
-/** Rows of a tile, each with a kernel of as many columns. */
-export const tileSizes = [32, 64, 128] as const;
+/** Rows of a tile that the kernels of a dtype take. */
+export function tileSizes(dtype: FloatDType): readonly number[] {
+  return dtype === 'float32' ? floatTileSizes : halfTileSizes;
+}
+const halfTileSizes = [32, 64, 128] as const;
 
 /** Matches kSpmmMaxTiledColumns of cuda/api/spmm.h. */
 const mostTiledColumns = 2 ** 21;
-const mostPanels = 65_535;
+const mostTiledRows = 65_535 * 32;
 
 /** The CPU plans as an H200 would, so that what is tested there is what runs. */
 export function planDevice({ info }: Device): PlanDevice {
@@ -85,7 +98,7 @@ export function selectSpmm(features: SpmmFeatures, device: PlanDevice, forced?: 
 /** 'lanes 8, splits 4, warps 8' */
 export function describePlan({ variant, vector, lanes, splits, warps, columns, cluster }: SpmmPlan): string {
   if (variant === 'row-group') return `vector ${vector}, lanes ${lanes}, splits ${splits}, warps ${warps}`;
-  return variant === 'tiles' ? `${columns}x${columns}, cluster ${cluster}` : '';
+  return variant === 'tiles' ? `columns ${columns}, cluster ${cluster}` : '';
 }
 
 interface Found {
@@ -134,12 +147,6 @@ const model = {
 };
 
 const bytesOf = (dtype: FloatDType): number => (dtype === 'float32' ? 4 : 2);
-
-/** Microseconds of a launch bound by the longest of `parts`. */
-function overlapped(start: number, overlap: number, ...parts: readonly number[]): number {
-  const longest = Math.max(...parts);
-  return start + longest + overlap * (parts.reduce((sum, part) => sum + part, 0) - longest);
-}
 
 function rowSplit(features: SpmmFeatures, device: PlanDevice): Found {
   const { dtype, format, rows, stored, longestRow, width, batch, vectors } = features;
@@ -219,18 +226,11 @@ export function groupTime(features: SpmmFeatures, device: PlanDevice, plan: Spmm
 }
 
 /** Why there can be no copy in tiles; undefined where there can. */
-export function tilesProblem({
-  dtype,
-  format,
-  rows,
-  columns,
-  batchedValues,
-}: SpmmFeatures): string | undefined {
+export function tilesProblem({ format, rows, columns, batchedValues }: SpmmFeatures): string | undefined {
   if (format !== 'csr') return 'needs a CSR matrix';
-  if (dtype === 'float32') return 'needs float16 or bfloat16';
   if (batchedValues) return 'needs one set of values';
   if (columns > mostTiledColumns) return `needs at most ${mostTiledColumns} columns`;
-  if (rows > mostPanels * tileSizes[0]) return `needs at most ${mostPanels * tileSizes[0]} rows`;
+  if (rows > mostTiledRows) return `needs at most ${mostTiledRows} rows`;
   return undefined;
 }
 
@@ -238,14 +238,22 @@ function tiles(features: SpmmFeatures, device: PlanDevice): Found {
   const problem = tilesProblem(features);
   if (problem !== undefined) return ruledOut('tiles', problem);
   if (features.tiles === undefined) return ruledOut('tiles', 'needs an up-to-date copy: prepare({ n })');
-  const { rows } = features.tiles;
   let best: Found | undefined;
-  for (const cluster of device.clusters ? [1, 2, 4, 8] : [1]) {
-    const plan: SpmmPlan = { variant: 'tiles', ...nothing, columns: rows, cluster };
+  for (const plan of tilePlans(features, device)) {
     const us = tilesTime(features, device, plan);
     if (best === undefined || us < best.us) best = { variant: 'tiles', plan, us };
   }
   return best as Found;
+}
+
+/** @internal Every plan that has a kernel for the copy. */
+export function* tilePlans(features: SpmmFeatures, device: PlanDevice): Iterable<SpmmPlan> {
+  const { rows } = features.tiles as TilesFeatures;
+  for (const columns of features.dtype === 'float32' ? floatTileColumns(rows) : [rows]) {
+    for (const cluster of device.clusters ? [1, 2, 4, 8] : [1]) {
+      yield { variant: 'tiles', ...nothing, columns, cluster };
+    }
+  }
 }
 
 // As `model`, from a sweep over tiles alone: 4 % longer than the best plan on average, 1.2 times at most. By the rows of a tile:
@@ -263,6 +271,7 @@ const tileModel = {
 
 /** @internal */
 export function tilesTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {
+  if (features.dtype === 'float32') return floatTilesTime(features, device, plan);
   const { width, batch, vectors } = features;
   const { rows, count } = features.tiles as { rows: 32 | 64 | 128; count: number };
   const { latency, first, tile, block } = tileModel[rows];

@@ -10,6 +10,7 @@ import {
   planDevice,
   type SpmmFeatures,
   selectSpmm,
+  tilePlans,
   tilesTime,
 } from './spmm-plan.js';
 
@@ -58,8 +59,7 @@ function allPlans(features: SpmmFeatures, device: Device): { plan: SpmmPlan; us:
     if (variant === 'row-group') {
       for (const one of groupPlans(features)) found.push({ plan: one, us: groupTime(features, card, one) });
     } else if (variant === 'tiles') {
-      for (const cluster of card.clusters ? [1, 2, 4, 8] : [1]) {
-        const one = { ...plan, cluster };
+      for (const one of tilePlans(features, card)) {
         found.push({ plan: one, us: tilesTime(features, card, one) });
       }
     } else {

@@ -1,6 +1,7 @@
 // Every kernel of spmm forced over the shapes at which its tiles end.
 
 import type { SpmmPlan } from '../../lib/backends/calls/spmm.js';
+import { floatTileColumns, floatTileSizes } from '../../lib/ops/spmm-float-tiles.js';
 import { groupPlans } from '../../lib/ops/spmm-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
 import type { PatternKind, PatternSpec } from './sparse-patterns.js';
@@ -71,62 +72,74 @@ const tileShapes: readonly Size[] = [
   [40, 200, 136],
 ];
 
-function tileSpecs(dtype: FloatDType): SpmmSpec[] {
-  if (dtype === 'float32') return [];
-  const specs: SpmmSpec[] = [];
-  for (const tileRows of [32, 64, 128]) {
-    for (const cluster of [1, 2, 4, 8]) {
-      const plan: SpmmPlan = {
-        variant: 'tiles',
-        vector: 1,
-        lanes: 32,
-        splits: 1,
-        warps: 1,
-        columns: tileRows,
-        cluster,
+/** Rows of a tile and columns of a block: the kernels there are. */
+const tileKernels = (dtype: FloatDType): readonly (readonly [number, number])[] =>
+  dtype === 'float32'
+    ? floatTileSizes.flatMap((rows) => floatTileColumns(rows).map((columns) => [rows, columns] as const))
+    : [
+        [32, 32],
+        [64, 64],
+        [128, 128],
+      ];
+
+type Forced = NonNullable<SpmmSpec['forced']>;
+
+function forcedTiles(dtype: FloatDType): Forced[] {
+  return tileKernels(dtype).flatMap(([tileRows, columns]) =>
+    [1, 2, 4, 8].map((cluster) => {
+      const shared = { variant: 'tiles', vector: 1, lanes: 32, splits: 1, warps: 1 } as const;
+      return {
+        name: `tiles ${tileRows}x${columns}/${cluster}`,
+        plan: { ...shared, columns, cluster },
+        tileRows,
       };
-      const forced = { name: `tiles ${tileRows}/${cluster}`, plan, tileRows };
-      for (const [rows, columns, width] of tileShapes) {
-        const reduced = dtype === 'float16' && cluster === 2 && width > 60;
-        specs.push({ pattern: csr(rows, columns, 'uniform', 0.1), width, dtype, forced, reduced });
-      }
-      specs.push({ pattern: csr(150, 700, 'banded', 0.2), width: 40, dtype, forced });
-      specs.push({ pattern: csr(150, 90, 'empty'), width: 40, dtype, forced });
-      specs.push({ pattern: csr(90, 200, 'full'), width: 24, dtype, forced, alpha: 2, beta: -1 });
-      specs.push({ pattern: csr(90, 200, 'lastColumn'), width: 23, dtype, forced, alpha: 1, beta: 0.5 });
+    }),
+  );
+}
+
+function tileSpecs(dtype: FloatDType): SpmmSpec[] {
+  const specs: SpmmSpec[] = [];
+  for (const forced of forcedTiles(dtype)) {
+    for (const [rows, columns, width] of tileShapes) {
+      const reduced = dtype !== 'bfloat16' && forced.plan.cluster === 2 && width > 60;
+      specs.push({ pattern: csr(rows, columns, 'uniform', 0.1), width, dtype, forced, reduced });
+    }
+    specs.push({ pattern: csr(150, 700, 'banded', 0.2), width: 40, dtype, forced });
+    specs.push({ pattern: csr(150, 90, 'empty'), width: 40, dtype, forced });
+    specs.push({ pattern: csr(90, 200, 'full'), width: 24, dtype, forced, alpha: 2, beta: -1 });
+    specs.push({ pattern: csr(90, 200, 'lastColumn'), width: 23, dtype, forced, alpha: 1, beta: 0.5 });
+    specs.push({
+      pattern: csr(70, 150, 'skewed', 0.2),
+      width: 40,
+      dtype,
+      forced,
+      batches: [undefined, 3],
+      beta: 1,
+    });
+    // What is not stored must not turn a value that is not finite into NaN everywhere.
+    for (const step of [3, 40]) {
       specs.push({
-        pattern: csr(70, 150, 'skewed', 0.2),
+        pattern: csr(70, 150, 'uniform', 0.1),
         width: 40,
         dtype,
         forced,
-        batches: [undefined, 3],
-        beta: 1,
+        special: nonFinite(step),
       });
-      // What is not stored must not turn a value that is not finite into NaN everywhere.
-      for (const step of [3, 40]) {
-        specs.push({
-          pattern: csr(70, 150, 'uniform', 0.1),
-          width: 40,
-          dtype,
-          forced,
-          special: nonFinite(step),
-        });
-        specs.push({
-          pattern: csr(40, 70, 'skewed', 0.3),
-          width: 33,
-          dtype,
-          forced,
-          special: nonFinite(step),
-        });
-      }
       specs.push({
-        pattern: csr(50, 90, 'uniform', 0.3),
-        width: 40,
+        pattern: csr(40, 70, 'skewed', 0.3),
+        width: 33,
         dtype,
         forced,
-        special: { name: 'Infinity and NaN in values', edit: (values) => plantAll(values, 5) },
+        special: nonFinite(step),
       });
     }
+    specs.push({
+      pattern: csr(50, 90, 'uniform', 0.3),
+      width: 40,
+      dtype,
+      forced,
+      special: { name: 'Infinity and NaN in values', edit: (values) => plantAll(values, 5) },
+    });
   }
   return specs;
 }
@@ -141,7 +154,18 @@ function plantAll(target: Float64Array, step: number): void {
   for (let i = 0; i < target.length; ++i) if ((i * 7919) % step === 1) target[i] = planted[i % 3];
 }
 
-/** Row groups of every shape and, for half types, tiles of every size and cluster. */
+/** Panels that are cut into parts: three rows see everything, the others next to nothing. */
+function cutPanelSpecs(dtype: FloatDType): SpmmSpec[] {
+  if (dtype !== 'float32') return [];
+  const pattern = csr(2200, 16_000, 'longRows', 0.3);
+  return forcedTiles(dtype).flatMap((forced): SpmmSpec[] => [
+    { pattern, width: 12, dtype, forced, reduced: forced.plan.cluster === 2 },
+    { pattern, width: 5, dtype, forced, alpha: 2, beta: -1 },
+    { pattern, width: 8, dtype, forced, batches: [undefined, 2], special: nonFinite(1000) },
+  ]);
+}
+
+/** Row groups of every shape, and tiles of every size and cluster. */
 export function variantSpecsOf(dtype: FloatDType): SpmmSpec[] {
-  return [...groupSpecs(dtype), ...tileSpecs(dtype)];
+  return [...groupSpecs(dtype), ...tileSpecs(dtype), ...cutPanelSpecs(dtype)];
 }

@@ -33,11 +33,13 @@ static_assert(kBlockTileDepth <= kBlockThreads, "one thread finds each row of a 
 // False where no kernel was compiled for the plan.
 bool has_group(DType dtype, const SpmmPlan& plan);
 bool has_tiles(const SpmmPlan& plan, int tile_rows);
+bool has_float_tiles(const SpmmPlan& plan, int tile_rows);
 
 template <typename T>
 Status launch_group(const SpmmParams& params, const LaunchContext& context);
 template <typename T>
 Status launch_tiles(const SpmmParams& params, const LaunchContext& context);
+Status launch_float_tiles(const SpmmParams& params, const LaunchContext& context);
 Status launch_csr(const SpmmParams& params, const LaunchContext& context);
 Status launch_block(const SpmmParams& params, const LaunchContext& context);
 

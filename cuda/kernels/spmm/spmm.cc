@@ -39,13 +39,16 @@ Status run_group(const SpmmParams& p, const LaunchContext& context) {
 
 Status run_tiles(const SpmmParams& p, const LaunchContext& context) {
   if (p.tiles.rows == 0 || !p.pattern.is_csr()) return Status::unsupported("spmm: the matrix has no copy in tiles");
-  if (p.dtype == DType::kFloat32) return Status::unsupported("spmm: tiles need float16 or bfloat16");
+  const bool floats = p.dtype == DType::kFloat32;
   if (p.values_stride != 0) return Status::unsupported("spmm: tiles need one set of values");
-  if (!has_tiles(p.plan, p.tiles.rows)) return Status::unsupported("spmm: no tile kernel of this shape");
+  if (!(floats ? has_float_tiles(p.plan, p.tiles.rows) : has_tiles(p.plan, p.tiles.rows))) {
+    return Status::unsupported("spmm: no tile kernel of this shape");
+  }
   if (!aligned(p.tiles.values)) return Status::unsupported("spmm: tiles need a multiple of 16 bytes");
   if (p.plan.cluster > 1 && !context.limits->runs_hopper_code()) {
     return Status::unsupported("spmm: clusters need compute capability 9.0");
   }
+  if (floats) return launch_float_tiles(p, context);
   return p.dtype == DType::kFloat16 ? launch_tiles<__half>(p, context) : launch_tiles<__nv_bfloat16>(p, context);
 }
 
@@ -70,6 +73,11 @@ bool has_group(DType dtype, const SpmmPlan& plan) {
 bool has_tiles(const SpmmPlan& plan, int tile_rows) {
   return (tile_rows == 32 || tile_rows == 64 || tile_rows == 128) && plan.columns == tile_rows &&
          power_of_two(plan.cluster, kMaxCluster);
+}
+
+bool has_float_tiles(const SpmmPlan& plan, int tile_rows) {
+  const bool shape = tile_rows == 32 ? plan.columns == 32 || plan.columns == 128 : tile_rows == 64 && plan.columns == 128;
+  return shape && power_of_two(plan.cluster, kMaxCluster);
 }
 
 }  // namespace spmm_kernels

@@ -29,6 +29,7 @@
 #include "common/mma.cuh"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
+#include "kernels/spmm/exact_element.cuh"
 
 namespace warptile::spmm_kernels {
 
@@ -147,16 +148,6 @@ __device__ __forceinline__ void multiply_stage(const T* stage, int warp_m, int w
       }
     }
   }
-}
-
-// One element from the stored entries [first, last) alone. Not inlined, and without the Params, which would be copied to the stack:
-// it hardly ever runs.
-template <typename T>
-__device__ __noinline__ float exact_element(const int32_t* col, const T* values, const T* b_column, int64_t ldb, int first,
-                                            int last) {
-  float sum = 0;
-  for (int64_t i = first; i < last; ++i) sum = fmaf(to_float(values[i]), to_float(b_column[col[i] * ldb]), sum);
-  return sum;
 }
 
 template <typename T, typename Shape, bool kVectors>

@@ -41,6 +41,17 @@ export interface TilesCall {
   readonly columns: View;
   /** [count, rows, 64] */
   readonly values: View;
+  /** float32: where some panels hold far more tiles than most; undefined where none does. */
+  readonly parts: TilePartsCall | undefined;
+}
+
+/** Panels cut into parts that are summed apart: `PanelParts` of lib/formats/tiled-copy.ts. */
+export interface TilePartsCall {
+  readonly items: number;
+  readonly parts: number;
+  readonly cutPanels: number;
+  /** int32 [4 items + 3 cutPanels] */
+  readonly table: View;
 }
 
 /** C = alpha A B + beta C for each of `batch` problems. Strides are in elements; 0 shares one operand. */

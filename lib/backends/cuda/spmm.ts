@@ -38,7 +38,11 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .number(tiles?.count ?? 0)
     .view(tiles?.panelPointers)
     .view(tiles?.columns)
-    .view(tiles?.values);
+    .view(tiles?.values)
+    .number(tiles?.parts?.items ?? 0)
+    .number(tiles?.parts?.parts ?? 0)
+    .number(tiles?.parts?.cutPanels ?? 0)
+    .view(tiles?.parts?.table);
 }
 
 export function marshalSpmmCountTiles(command: CommandWriter, call: SpmmCountTilesCall): void {
