@@ -307,7 +307,7 @@ describe('autotuneSpmm', () => {
   test('measures the planner first, then each variant, without repeating itself', () => {
     const features = {
       ...tunedFeatures(make()),
-      tiles: { rows: 32, count: 4, items: 2 },
+      tiles: { rows: 32, count: 4, items: 4, longest: 1, parts: 0 },
       dtype: 'float16',
     } as const;
     const names = plansToMeasure(features, device, 8).map(planName);

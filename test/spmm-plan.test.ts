@@ -1,5 +1,5 @@
 import type { SpmmCall } from '../lib/backends/calls/spmm.js';
-import { cutPanels } from '../lib/formats/tiled-copy.js';
+import { shareTiles } from '../lib/formats/tile-counts.js';
 import { cutLongRows } from '../lib/formats/topology.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 import { groupPlans, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
@@ -46,7 +46,7 @@ describe('selectSpmm', () => {
   });
 
   test('uses clusters only where the device has them', () => {
-    const tiles = { rows: 32, count: 128, items: 16 };
+    const tiles = { rows: 32, count: 128, items: 16, longest: 8, parts: 0 } as const;
     const { plan } = selectSpmm(features({ tiles, width: 32 }), { ...h200, clusters: false }, 'tiles');
     expect(plan.cluster).toBe(1);
   });
@@ -254,17 +254,17 @@ describe('prepare', () => {
     expect(() => a.prepare({ n: 8 })).toThrow(expect.objectContaining({ code: 'ERR_DISPOSED' }));
   });
 
-  test('cuts panels of far more tiles than most, for float32', () => {
-    const pointers = Int32Array.from({ length: 12 }, (_, panel) => (panel === 0 ? 0 : 47 + 3 * panel));
-    const cut = cutPanels(pointers);
-    // Twice the mean of 80 / 11 tiles.
-    expect(cut).toMatchObject({ items: 14, parts: 4, cutPanels: 1 });
-    expect([...(cut?.table ?? [])].slice(0, 20)).toEqual([
-      0, 0, 12, 0, 0, 12, 25, 1, 0, 25, 37, 2, 0, 37, 50, 3, 1, 50, 53, -1,
+  test('cuts panels of far more tiles than most', () => {
+    const counts = Int32Array.from({ length: 11 }, (_, panel) => (panel === 0 ? 50 : 3));
+    const { table, ...shares } = shareTiles(counts);
+    // At most twice the mean of 80 / 11 tiles.
+    expect(shares).toEqual({ count: 80, items: 14, longest: 13, parts: 4, cuts: 1 });
+    expect([...table.subarray(0, 20)]).toEqual([
+      0, 0, 13, 0, 0, 13, 13, 1, 0, 26, 13, 2, 0, 39, 11, 3, 1, 50, 3, -1,
     ]);
-    expect([...(cut?.table ?? [])].slice(56)).toEqual([0, 0, 4]);
-    expect(cutPanels(pointers.map((_, panel) => 10 * panel))).toBeUndefined();
-    expect(cutPanels(new Int32Array(1))).toBeUndefined();
+    expect([...table.subarray(56, 62)]).toEqual([0, 0, 4, 0, 0, 50]);
+    expect(shareTiles(counts.map(() => 10))).toMatchObject({ items: 11, parts: 0, longest: 10 });
+    expect(shareTiles(new Int32Array(0))).toMatchObject({ items: 0, count: 0 });
   });
 
   test('refuses tiles of many times the memory of the matrix', () => {

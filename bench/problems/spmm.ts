@@ -1,6 +1,5 @@
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
 import type { Device } from '../../lib/device/device.js';
-import { CsrMatrix } from '../../lib/formats/csr-matrix.js';
 import { explainSpmm, spmm, spmmCall } from '../../lib/ops/spmm.js';
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
 import { expectedSums } from '../expectation.js';
@@ -60,7 +59,7 @@ function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): B
   // Uploads are no part of preparing.
   device.backend.synchronizeSync();
   const start = performance.now();
-  if (matrix instanceof CsrMatrix) matrix.prepare({ n });
+  matrix.prepare({ n });
   device.backend.synchronizeSync();
   const prepareUs = 1000 * (performance.now() - start);
   const { variant, parameters } = explainSpmm(matrix, dense);

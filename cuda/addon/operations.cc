@@ -17,7 +17,6 @@ const std::vector<OperationRow>& operation_table() {
       {"sparseAttention", sparse_attention},
       {"sparseSoftmax", sparse_softmax},
       {"spmm", spmm},
-      {"spmmCountTiles", spmm_count_tiles},
       {"spmmFillTiles", spmm_fill_tiles},
       {"transposeValues", transpose_values},
       {"w4a16Matmul", w4a16_matmul},

@@ -41,11 +41,12 @@ SpmmTiles read_tiles(CommandReader& in, int64_t rows, size_t bytes) {
   if (tiles.rows > 0 && (tiles.panel_ptr == nullptr || tiles.columns == nullptr || tiles.values == nullptr)) {
     CommandReader::fail("tiles", "are missing");
   }
-  tiles.items_count = in.small_size("tile items");
-  tiles.parts = in.small_size("tile parts");
-  tiles.cut_panels = in.small_size("cut panels");
-  tiles.items = in.optional_int32_input("tile items", {4 * tiles.items_count + 3 * tiles.cut_panels});
-  if (tiles.items_count > 0 && tiles.items == nullptr) CommandReader::fail("tile items", "are missing");
+  tiles.items_count = in.small_size("items");
+  tiles.longest = in.small_size("longest item");
+  tiles.parts = in.small_size("parts");
+  tiles.cuts = in.small_size("cut panels");
+  tiles.items = in.optional_int32_input("items", {4 * (tiles.items_count + tiles.cuts)});
+  if (tiles.items_count > 0 && tiles.items == nullptr) CommandReader::fail("items", "are missing");
   return tiles;
 }
 
@@ -83,16 +84,6 @@ SpmmParams read_spmm(CommandReader& in) {
 Status spmm(CommandReader& in, const LaunchContext& context) { return warptile::spmm(read_spmm(in), context); }
 
 // The order of lib/backends/cuda/spmm.ts.
-Status spmm_count_tiles(CommandReader& in, const LaunchContext& context) {
-  SpmmCountTilesParams p;
-  p.pattern = read_pattern(in);
-  p.tile_rows = in.small_size("tile rows");
-  if (p.tile_rows < 1) CommandReader::fail("tile rows", "are less than 1");
-  p.counts = static_cast<int32_t*>(in.output("counts", sizeof(int32_t), {ceil_div(p.pattern.rows, p.tile_rows)}));
-  in.finish();
-  return warptile::spmm_count_tiles(p, context);
-}
-
 Status spmm_fill_tiles(CommandReader& in, const LaunchContext& context) {
   SpmmFillTilesParams p;
   p.dtype = in.float_dtype("dtype");
@@ -101,7 +92,7 @@ Status spmm_fill_tiles(CommandReader& in, const LaunchContext& context) {
   if (p.tile_rows < 1) CommandReader::fail("tile rows", "are less than 1");
   p.count = in.small_size("tiles");
   const size_t bytes = dtype_bytes(p.dtype);
-  p.values = in.input("values", bytes, {p.pattern.stored});
+  p.values = in.input("values", bytes, {p.pattern.stored, p.pattern.block_rows, p.pattern.block_columns});
   p.panel_ptr = in.int32_input("panel pointers", {ceil_div(p.pattern.rows, p.tile_rows) + 1});
   p.columns = static_cast<int32_t*>(in.output("tile columns", sizeof(int32_t), {p.count}));
   p.tile_values = in.output("tile values", bytes, {p.count, p.tile_rows, kSpmmTileDepth});

@@ -10,7 +10,7 @@ namespace warptile {
 enum class SpmmVariant : int {
   kRowSplit = 0,  // CSR: any problem, one group of lanes a row; also stands for the only kernel of block-sparse matrices
   kRowGroup = 1,  // CSR: lanes, lane groups and warps share a row as the plan says
-  kTiles = 2,     // a copy of A in dense tiles, on tensor cores or, float32, CUDA cores
+  kTiles = 2,     // tensor cores over a copy of A in dense tiles
 };
 
 // How lib/ops/spmm-plan.ts chose to run it; checked again before a launch.
@@ -19,7 +19,7 @@ struct SpmmPlan {
   int vector = 1;   // row group: elements that a lane loads at once, 1 or as many as 16 bytes hold
   int lanes = 32;   // row group: lanes side by side over columns
   int splits = 1;   // row group: groups of lanes over the entries of a row
-  int warps = 1;    // row group: warps over the entries of a row
+  int warps = 1;    // row group: warps over the entries of a row; tiles: that multiply together, 4 with Hopper's instructions
   int columns = 0;  // tiles: columns of C that a block computes
   int cluster = 1;  // tiles: blocks of a cluster that share the depth of a tile of C
 };
@@ -39,14 +39,16 @@ struct SpmmTiles {
   int64_t count = 0;
   const int32_t* panel_ptr = nullptr;  // [ceil(m / rows) + 1]
   const int32_t* columns = nullptr;    // [count]: a tile covers columns kSpmmTileDepth * columns[t] on, ascending in a panel
-  const void* values = nullptr;        // [count, rows, kSpmmTileDepth], zero where nothing is stored
-  // Where some panels hold far more tiles than most, those are cut into parts that are summed apart and then added (float32). Of
-  // lib/formats/tiled-copy.ts; no items where no panel is cut.
-  int64_t items_count = 0;         // whole panels and parts
-  int64_t parts = 0;
-  int64_t cut_panels = 0;
-  const int32_t* items = nullptr;  // [items_count, 4]: panel, first and past the last tile, part or -1; then [cut_panels, 3]: panel,
-                                   // first and past the last part
+  // [count, rows, kSpmmTileDepth], zero where nothing is stored. For half types the eighths of a row of 128 bytes are exchanged:
+  // eighth i of row r lies at i ^ (r % 8), where shared memory wants it.
+  const void* values = nullptr;
+  // How panels are shared out: [items_count, 4]: panel, first tile, tiles, place among the parts or -1 where it is a whole panel; then
+  // [cuts, 4]: panel, first part, parts, 0. Null where there is no such table.
+  const int32_t* items = nullptr;
+  int64_t items_count = 0;
+  int64_t longest = 0;  // most tiles of an item
+  int64_t parts = 0;    // of all panels that were cut
+  int64_t cuts = 0;     // panels that were cut
 };
 
 // `batch` independent problems over one pattern; an operand whose stride is 0 is shared by all of them. Strides and leading
@@ -71,18 +73,11 @@ struct SpmmParams {
   SpmmTiles tiles;        // of `values`, which has one set
 };
 
-// Writes the number of tiles of each panel of `tile_rows` rows.
-struct SpmmCountTilesParams {
-  SparsePattern pattern;  // CSR
-  int tile_rows = 0;
-  int32_t* counts = nullptr;  // [ceil(m / tile_rows)]
-};
-
 // Writes `tiles.columns` and `tiles.values`, whose sizes `panel_ptr` gives.
 struct SpmmFillTilesParams {
   DType dtype = DType::kFloat32;
-  SparsePattern pattern;         // CSR
-  const void* values = nullptr;  // [stored]
+  SparsePattern pattern;
+  const void* values = nullptr;  // [stored, block_rows, block_columns]
   int tile_rows = 0;
   int64_t count = 0;
   const int32_t* panel_ptr = nullptr;  // [ceil(m / tile_rows) + 1]
@@ -90,10 +85,9 @@ struct SpmmFillTilesParams {
   void* tile_values = nullptr;         // [count, tile_rows, kSpmmTileDepth]
 };
 
-// Widest matrix that the two take: a bit for each column of tiles must fit shared memory.
+// Widest matrix that it takes: a bit for each column of tiles must fit shared memory.
 constexpr int64_t kSpmmMaxTiledColumns = 2'097'152;
 
-Status spmm_count_tiles(const SpmmCountTilesParams& params, const LaunchContext& context);
 Status spmm_fill_tiles(const SpmmFillTilesParams& params, const LaunchContext& context);
 
 Status spmm(const SpmmParams& params, const LaunchContext& context);

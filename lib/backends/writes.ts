@@ -11,7 +11,6 @@ const writtenViews: { readonly [K in keyof Operations]: readonly (keyof Paramete
   sparseAttention: ['out', 'logSumExp'],
   sparseSoftmax: ['out'],
   spmm: ['c'],
-  spmmCountTiles: ['counts'],
   spmmFillTiles: ['columns', 'tileValues'],
   transposeValues: ['out'],
   w4a16Matmul: ['y'],

@@ -1,9 +1,11 @@
+import type { SpmmVariant } from '../backends/calls/spmm.js';
 import type { Device } from '../device/device.js';
 import { fail } from '../errors.js';
 import { type FloatDType, storageArray } from '../tensor/dtype.js';
 import { checkHostData, type HostData } from '../tensor/host-data.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { checkFloatDType, checkOptions, own } from '../validate.js';
+import { type PrepareOptions, prepareSpmm } from './prepare-spmm.js';
 import { checkPair, makeValues, SparseMatrix, type SparseParts, uploadParts } from './sparse-matrix.js';
 import { checkTopology } from './topology.js';
 import { transposeMatrix } from './transposed-copy.js';
@@ -70,6 +72,7 @@ export class BlockSparseMatrix<D extends FloatDType = FloatDType> extends Sparse
       own(checked, 'columnIndices'),
       Math.ceil(shape[0] / blockShape[0]),
       Math.ceil(shape[1] / blockShape[1]),
+      { rows: shape[0], columns: shape[1], blockRows: blockShape[0], blockColumns: blockShape[1] },
     );
     const [values, batch] = [own(checked, 'values'), own(checked, 'batch')];
     const parts = uploadParts(device, shape, pattern, () =>
@@ -115,6 +118,11 @@ export class BlockSparseMatrix<D extends FloatDType = FloatDType> extends Sparse
       values,
       ...(dtype === undefined ? {} : { dtype }),
     });
+  }
+
+  override prepare(options: PrepareOptions): SpmmVariant {
+    this.checkUsable('matrix');
+    return prepareSpmm(this, options);
   }
 
   /** Stored blocks. */

@@ -104,15 +104,7 @@ export class CsrMatrix<D extends FloatDType = FloatDType> extends SparseMatrix<D
     });
   }
 
-  /**
-   * Builds ahead what makes products with `n` columns fast: where the planner expects a gain, a copy in dense
-   * tiles. The first product works without it. The copy lives as long as this handle's values; when they are written to it falls
-   * out of use, and calling `prepare` again brings it up to date.
-   * @returns The variant that `spmm` now runs for n columns.
-   * @throws WarptileError ERR_ARGUMENT, ERR_DISPOSED, ERR_OUT_OF_MEMORY, ERR_UNSUPPORTED inside a capture and where a variant
-   * that is asked for is impossible, ERR_LIMIT where its copy would pass 16 times the matrix's own memory (and 16 MiB).
-   */
-  prepare(options: PrepareOptions): SpmmVariant {
+  override prepare(options: PrepareOptions): SpmmVariant {
     this.checkUsable('matrix');
     return prepareSpmm(this, options);
   }

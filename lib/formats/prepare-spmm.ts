@@ -1,16 +1,11 @@
 import { type SpmmVariant, tileDepth } from '../backends/calls/spmm.js';
 import { fail, WarptileError } from '../errors.js';
-import {
-  mostTiles,
-  planDevice,
-  type SpmmFeatures,
-  selectSpmm,
-  tileSizes,
-  tilesProblem,
-} from '../ops/spmm-plan.js';
+import { planDevice, type SpmmFeatures, selectSpmm } from '../ops/spmm-plan.js';
+import { bestTilePlan, type TileFeatures, tileSizes, tilesProblem } from '../ops/spmm-tiles-plan.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, own } from '../validate.js';
 import type { SparseMatrix } from './sparse-matrix.js';
+import { shareTiles } from './tile-counts.js';
 import { TiledCopy } from './tiled-copy.js';
 import { transposedMatrix } from './transposed-copy.js';
 
@@ -50,41 +45,33 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
   if (held !== undefined) {
     if (!held.fresh) held.refresh();
     if (asked !== undefined) return 'tiles';
-    return selectSpmm({ ...features, tiles: held }, planDevice(device)).plan.variant;
+    return selectSpmm({ ...features, tiles: held.call }, planDevice(device)).plan.variant;
   }
-  // Judged first by the most tiles there can be, then by a count: reading that back waits for the device.
-  const rows = bestRows(matrix, features);
-  const counts = TiledCopy.count(matrix, rows);
-  const count = counts.reduce((sum, value) => sum + value, 0);
+  const tiles = bestTiles(matrix, features);
   const { bytes: valueBytes } = dtypeInfo[matrix.dtype];
-  const bytes = count * rows * tileDepth * valueBytes;
+  const bytes = tiles.count * tiles.rows * tileDepth * valueBytes;
   const most = Math.max(mostSmallBytes, mostMultiple * matrix.nnz * (4 + valueBytes));
   if (bytes > most) {
     if (asked !== undefined) fail('ERR_LIMIT', 'variant', `tiles of at most ${most} bytes`, bytes);
     return selectSpmm(features, planDevice(device)).plan.variant;
   }
-  const tiles = { rows, count, items: counts.length };
   const { plan } = selectSpmm({ ...features, tiles }, planDevice(device));
   if (asked === undefined && plan.variant !== 'tiles') return plan.variant;
   // The copy outlives the scope in which it is made: it goes with the values.
-  matrix.values.tiles = device.unscoped(() => TiledCopy.of(matrix, rows, counts));
+  matrix.values.tiles = device.unscoped(() => TiledCopy.of(matrix, tiles.rows));
   return 'tiles';
 }
 
-/** The height of tiles that is expected to be fastest, were all of them stored. */
-function bestRows(matrix: SparseMatrix, features: SpmmFeatures): number {
-  let [best, fastest] = [32, Number.POSITIVE_INFINITY];
+/** The tiles of the height that is expected to be fastest. */
+function bestTiles(matrix: SparseMatrix, features: SpmmFeatures): TileFeatures {
+  const card = planDevice(matrix.device);
+  let best: { tiles: TileFeatures; us: number } | undefined;
   for (const rows of tileSizes(matrix.dtype)) {
-    const items = Math.ceil(features.rows / rows);
-    // A panel as wide as the widest touches one tile more than fit into its span.
-    const span = matrix.topology.spans[Math.log2(rows) - 5];
-    const count = Math.min(mostTiles(features, rows), items * (Math.ceil(span / tileDepth) + 1));
-    const tiles = { rows, count, items };
-    const { candidates } = selectSpmm({ ...features, tiles }, planDevice(matrix.device));
-    const us = candidates.find(({ variant }) => variant === 'tiles')?.us ?? Number.POSITIVE_INFINITY;
-    if (us < fastest) [best, fastest] = [rows, us];
+    const tiles = { ...shareTiles(matrix.topology.tileCounts[rows]), rows };
+    const { us } = bestTilePlan(features, tiles, card);
+    if (best === undefined || us < best.us) best = { tiles, us };
   }
-  return best;
+  return (best as { tiles: TileFeatures }).tiles;
 }
 
 /** @internal What the planner knows of a matrix; operands whose rows are aligned, and no copy. */

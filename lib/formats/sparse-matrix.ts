@@ -1,11 +1,12 @@
 import type { SparsePattern } from '../backends/calls/sparse-pattern.js';
-import type { SpmmPlan } from '../backends/calls/spmm.js';
+import type { SpmmPlan, SpmmVariant } from '../backends/calls/spmm.js';
 import type { Device, TensorOwner } from '../device/device.js';
 import { fail, WarptileError } from '../errors.js';
 import { type FloatDType, type StorageArray, storageArray } from '../tensor/dtype.js';
 import type { HostData } from '../tensor/host-data.js';
 import { checkTensor, isTensor, sameShape, type Tensor } from '../tensor/tensor.js';
 import { checkedProduct, checkFloatDType, checkInteger } from '../validate.js';
+import type { PrepareOptions } from './prepare-spmm.js';
 import type { Topology } from './topology.js';
 
 /** The handles of which a sparse matrix is made. The matrix that is given them disposes them. */
@@ -106,6 +107,16 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
 
   /** @internal As `withValues`, taking over a handle that is known to fit. */
   abstract adopt<E extends FloatDType>(values: Tensor<E>): SparseMatrix<E>;
+
+  /**
+   * Builds ahead what makes products with `n` columns fast: where the planner expects a gain, a copy in dense
+   * tiles. The first product works without it. The copy lives as long as this handle's values; when they are written to it falls
+   * out of use, and calling `prepare` again brings it up to date.
+   * @returns The variant that `spmm` now runs for n columns.
+   * @throws WarptileError ERR_ARGUMENT, ERR_DISPOSED, ERR_OUT_OF_MEMORY, ERR_UNSUPPORTED inside a capture and where a variant
+   * that is asked for is impossible, ERR_LIMIT where its copy would pass 16 times the matrix's own memory (and 16 MiB).
+   */
+  abstract prepare(options: PrepareOptions): SpmmVariant;
 
   /** @internal The shape of one set of values. */
   abstract readonly setShape: readonly number[];

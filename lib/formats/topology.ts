@@ -3,6 +3,7 @@
 import { fail } from '../errors.js';
 import { checkHostData } from '../tensor/host-data.js';
 import { maxInt32 } from '../validate.js';
+import { countTiles, type Extents, type TileCounts } from './tile-counts.js';
 
 /** Facts of a pattern that all matrices over it share; the same pattern is the same object. */
 export interface Topology {
@@ -25,6 +26,7 @@ export interface Topology {
   readonly spans: readonly [number, number, number];
   /** How long rows are cut; undefined where none is. */
   readonly segments: Segments | undefined;
+  readonly tileCounts: TileCounts;
 }
 
 /** Rows too long for one group of threads, cut into segments that are summed apart. */
@@ -45,7 +47,8 @@ export interface CheckedTopology {
 
 /**
  * Compressed rows as int32: `rowPointers` [rows + 1] climbs from 0 to the number of entries, `columnIndices`
- * [entries] is strictly ascending within each row and below `columns`. Each element is read once.
+ * [entries] is strictly ascending within each row and below `columns`. Each element is read once. `extents` are those of the
+ * matrix where entries are blocks.
  * @throws WarptileError ERR_LIMIT past 2^31 - 1, ERR_SHAPE for a wrong length, ERR_INDEX naming the position.
  */
 export function checkTopology(
@@ -53,6 +56,7 @@ export function checkTopology(
   columnIndices: unknown,
   rows: number,
   columns: number,
+  extents: Extents = { rows, columns, blockRows: 1, blockColumns: 1 },
 ): CheckedTopology {
   const pointers = checkHostData(rowPointers, 'rowPointers');
   const indices = checkHostData(columnIndices, 'columnIndices');
@@ -69,14 +73,19 @@ export function checkTopology(
     copyRow(indices, checkedIndices, checkedPointers[row], checkedPointers[row + 1], columns);
   }
   return {
-    topology: topologyOf(checkedPointers, checkedIndices, columns),
+    topology: topologyOf(checkedPointers, checkedIndices, columns, extents),
     rowPointers: checkedPointers,
     columnIndices: checkedIndices,
   };
 }
 
 /** @internal The facts of a pattern that is known to be right. */
-export function topologyOf(rowPointers: Int32Array, columnIndices: Int32Array, columns: number): Topology {
+export function topologyOf(
+  rowPointers: Int32Array,
+  columnIndices: Int32Array,
+  columns: number,
+  extents: Extents,
+): Topology {
   const rows = rowPointers.length - 1;
   const stored = rowPointers[rows];
   let longestRow = 0;
@@ -98,6 +107,7 @@ export function topologyOf(rowPointers: Int32Array, columnIndices: Int32Array, c
     emptyShare: rows === 0 ? 0 : emptyRows / rows,
     segments: cutLongRows(rowPointers, longestRow),
     spans: spansOf(rowPointers, columnIndices),
+    tileCounts: countTiles(rowPointers, columnIndices, extents),
   });
 }
 

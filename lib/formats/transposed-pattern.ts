@@ -50,7 +50,13 @@ export class TransposedPattern {
   /** Uploads it: all of it or, on an error, nothing. */
   private constructor(device: Device, matrix: SparseMatrix, indices: TransposedIndices) {
     this.#shape = [matrix.shape[1], matrix.shape[0]];
-    this.#topology = topologyOf(indices.rowPointers, indices.columnIndices, matrix.topology.rows);
+    const { blockRows, blockColumns } = matrix.pattern;
+    this.#topology = topologyOf(indices.rowPointers, indices.columnIndices, matrix.topology.rows, {
+      rows: matrix.shape[1],
+      columns: matrix.shape[0],
+      blockRows: blockColumns,
+      blockColumns: blockRows,
+    });
     const made: Tensor[] = [];
     const upload = (data: Int32Array): Tensor<'int32'> => {
       const tensor = device.tensor(data, { dtype: 'int32' });

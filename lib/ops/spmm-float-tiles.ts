@@ -1,7 +1,8 @@
 // The float32 tile kernel of spmm: its shapes, and how long it takes.
 
 import type { SpmmPlan } from '../backends/calls/spmm.js';
-import type { PlanDevice, SpmmFeatures, TilesFeatures } from './spmm-plan.js';
+import type { PlanDevice, SpmmFeatures } from './spmm-plan.js';
+import type { TileFeatures } from './spmm-tiles-plan.js';
 import { overlapped } from './spmm-time.js';
 
 /** @internal Rows of a tile. */
@@ -27,9 +28,14 @@ const model = {
 };
 
 /** @internal */
-export function floatTilesTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {
+export function floatTilesTime(
+  features: SpmmFeatures,
+  tiles: TileFeatures,
+  device: PlanDevice,
+  plan: SpmmPlan,
+): number {
   const { width, batch, vectors } = features;
-  const { rows, count, items } = features.tiles as TilesFeatures;
+  const { rows, count, items } = tiles;
   const { columns, cluster } = plan;
   const shape = model[`${rows}x${columns}` as '32x32' | '32x128' | '64x128'];
   const blocks = Math.max(1, items) * Math.ceil(width / columns) * batch * cluster;

@@ -1,12 +1,12 @@
 // Which kernel of spmm runs, with which parameters: a pure function of the problem and the device. Times are expected
 // microseconds on an H200, replayed from a graph; the constants below come from a sweep over every plan there (docs/performance.md).
 
-import { type SpmmPlan, type SpmmVariant, tileDepth } from '../backends/calls/spmm.js';
+import type { SpmmPlan, SpmmVariant } from '../backends/calls/spmm.js';
 import type { Device } from '../device/device.js';
 import { WarptileError } from '../errors.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { maxInt32 } from '../validate.js';
-import { floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
+import { bestTilePlan, type TileFeatures, tilesProblem } from './spmm-tiles-plan.js';
 import { overlapped } from './spmm-time.js';
 
 /** What the choice depends on. */
@@ -28,15 +28,7 @@ export interface SpmmFeatures {
   /** Rows of B and C begin at multiples of 16 bytes. */
   readonly vectors: boolean;
   /** An up-to-date copy in tiles. */
-  readonly tiles: TilesFeatures | undefined;
-}
-
-/** A copy in tiles. */
-export interface TilesFeatures {
-  readonly rows: number;
-  readonly count: number;
-  /** Panels, or whole panels and parts of cut ones. */
-  readonly items: number;
+  readonly tiles: TileFeatures | undefined;
 }
 
 export interface PlanDevice {
@@ -57,16 +49,6 @@ export interface SpmmChoice {
   readonly plan: SpmmPlan;
   readonly candidates: readonly SpmmCandidate[];
 }
-
-/** Rows of a tile that the kernels of a dtype take. */
-export function tileSizes(dtype: FloatDType): readonly number[] {
-  return dtype === 'float32' ? floatTileSizes : halfTileSizes;
-}
-const halfTileSizes = [32, 64, 128] as const;
-
-/** Matches kSpmmMaxTiledColumns of cuda/api/spmm.h. */
-const mostTiledColumns = 2 ** 21;
-const mostTiledRows = 65_535 * 32;
 
 /** The CPU plans as an H200 would, so that what is tested there is what runs. */
 export function planDevice({ info }: Device): PlanDevice {
@@ -95,10 +77,11 @@ export function selectSpmm(features: SpmmFeatures, device: PlanDevice, forced?: 
   return { plan: best.plan as SpmmPlan, candidates };
 }
 
-/** 'lanes 8, splits 4, warps 8' */
+/** 'vector 4, lanes 8, splits 4, warps 8', 'warpgroups, 64 columns, cluster 2' */
 export function describePlan({ variant, vector, lanes, splits, warps, columns, cluster }: SpmmPlan): string {
   if (variant === 'row-group') return `vector ${vector}, lanes ${lanes}, splits ${splits}, warps ${warps}`;
-  return variant === 'tiles' ? `columns ${columns}, cluster ${cluster}` : '';
+  if (variant !== 'tiles') return '';
+  return `${warps > 1 ? 'warpgroups' : 'warps'}, ${columns} columns, cluster ${cluster}`;
 }
 
 interface Found {
@@ -225,72 +208,9 @@ export function groupTime(features: SpmmFeatures, device: PlanDevice, plan: Spmm
   return us + sharing + (segments === undefined ? 0 : model.longRows);
 }
 
-/** Why there can be no copy in tiles; undefined where there can. */
-export function tilesProblem({ format, rows, columns, batchedValues }: SpmmFeatures): string | undefined {
-  if (format !== 'csr') return 'needs a CSR matrix';
-  if (batchedValues) return 'needs one set of values';
-  if (columns > mostTiledColumns) return `needs at most ${mostTiledColumns} columns`;
-  if (rows > mostTiledRows) return `needs at most ${mostTiledRows} rows`;
-  return undefined;
-}
-
 function tiles(features: SpmmFeatures, device: PlanDevice): Found {
   const problem = tilesProblem(features);
   if (problem !== undefined) return ruledOut('tiles', problem);
   if (features.tiles === undefined) return ruledOut('tiles', 'needs an up-to-date copy: prepare({ n })');
-  let best: Found | undefined;
-  for (const plan of tilePlans(features, device)) {
-    const us = tilesTime(features, device, plan);
-    if (best === undefined || us < best.us) best = { variant: 'tiles', plan, us };
-  }
-  return best as Found;
-}
-
-/** @internal Every plan that has a kernel for the copy. */
-export function* tilePlans(features: SpmmFeatures, device: PlanDevice): Iterable<SpmmPlan> {
-  const { rows } = features.tiles as TilesFeatures;
-  for (const columns of features.dtype === 'float32' ? floatTileColumns(rows) : [rows]) {
-    for (const cluster of device.clusters ? [1, 2, 4, 8] : [1]) {
-      yield { variant: 'tiles', ...nothing, columns, cluster };
-    }
-  }
-}
-
-// As `model`, from a sweep over tiles alone: 4 % longer than the best plan on average, 1.2 times at most. By the rows of a tile:
-// microseconds of a tile and of a block where blocks are few (latency), and where a multiprocessor has many (throughput).
-const tileModel = {
-  start: 2.349,
-  overlap: 0.3155,
-  cluster: 0.2166,
-  clusterStep: 0.4112,
-  bytes: 1.697e6,
-  32: { latency: 0.1727, first: 0, tile: 0.1549, block: 0.9763 },
-  64: { latency: 0.2028, first: 1.2177, tile: 0.2891, block: 1.1845 },
-  128: { latency: 0.0249, first: 0, tile: 1.4893, block: 1.2985 },
-};
-
-/** @internal */
-export function tilesTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {
-  if (features.dtype === 'float32') return floatTilesTime(features, device, plan);
-  const { width, batch, vectors } = features;
-  const { rows, count } = features.tiles as { rows: 32 | 64 | 128; count: number };
-  const { latency, first, tile, block } = tileModel[rows];
-  const panels = Math.max(1, Math.ceil(features.rows / rows));
-  const blocks = panels * Math.ceil(width / plan.columns) * batch * plan.cluster;
-  const steps = Math.ceil(Math.max(1, count / panels) / plan.cluster);
-  const us =
-    overlapped(
-      tileModel.start,
-      tileModel.overlap,
-      first + steps * latency,
-      Math.max(1, blocks / device.multiprocessors) * (block + steps * tile),
-      (count * rows * tileDepth * 2) / tileModel.bytes,
-    ) + (plan.cluster > 1 ? tileModel.cluster + tileModel.clusterStep * Math.log2(plan.cluster) : 0);
-  // Rows that are not aligned are copied element by element.
-  return vectors ? us : 2 * us;
-}
-
-/** @internal Tiles of the densest copy: for judging before they are counted. */
-export function mostTiles({ rows, columns, stored }: SpmmFeatures, tileRows: number): number {
-  return Math.min(Math.ceil(rows / tileRows) * Math.ceil(columns / tileDepth), stored);
+  return { variant: 'tiles', ...bestTilePlan(features, features.tiles, device) };
 }

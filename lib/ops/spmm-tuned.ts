@@ -10,9 +10,8 @@ import {
   planDevice,
   type SpmmFeatures,
   selectSpmm,
-  tilePlans,
-  tilesTime,
 } from './spmm-plan.js';
+import { type TileFeatures, tilePlans, tilesTime } from './spmm-tiles-plan.js';
 
 export interface TunedPlan {
   readonly plan: SpmmPlan;
@@ -59,8 +58,9 @@ function allPlans(features: SpmmFeatures, device: Device): { plan: SpmmPlan; us:
     if (variant === 'row-group') {
       for (const one of groupPlans(features)) found.push({ plan: one, us: groupTime(features, card, one) });
     } else if (variant === 'tiles') {
-      for (const one of tilePlans(features, card)) {
-        found.push({ plan: one, us: tilesTime(features, card, one) });
+      const tiles = features.tiles as TileFeatures;
+      for (const one of tilePlans(features, tiles, card)) {
+        found.push({ plan: one, us: tilesTime(features, tiles, card, one) });
       }
     } else {
       found.push({ plan, us });

@@ -216,7 +216,7 @@ function featuresFor(matrix: SparseMatrix, width: number, batch: number, aligned
     ...features,
     batch,
     vectors: features.vectors && aligned,
-    tiles: held?.fresh ? held : undefined,
+    tiles: held?.fresh ? held.call : undefined,
   };
 }
 

@@ -1,6 +1,6 @@
 // spmm of transposed matrices, and of ranges of columns of wider tensors.
 
-import type { SpmmPlan } from '../../lib/backends/calls/spmm.js';
+import { type SpmmPlan, type TileHeight, tileHeights } from '../../lib/backends/calls/spmm.js';
 import {
   type HostPattern,
   listRow,
@@ -32,7 +32,7 @@ interface Spec {
   readonly beta?: number;
   /** Of the values of A and of B. */
   readonly batches?: readonly [number | undefined, number | undefined];
-  readonly forced?: { readonly name: string; readonly plan: SpmmPlan; readonly tileRows?: number };
+  readonly forced?: { readonly name: string; readonly plan: SpmmPlan; readonly tileRows?: TileHeight };
   readonly reduced?: boolean;
 }
 
@@ -115,9 +115,7 @@ function makeCase(spec: Spec): OperationCase {
             const operand = transposeA ? transposedMatrix(matrix) : matrix;
             const rows = forced.tileRows;
             if (rows !== undefined) {
-              operand.values.tiles ??= device.unscoped(() =>
-                TiledCopy.of(operand, rows, TiledCopy.count(operand, rows)),
-              );
+              operand.values.tiles ??= device.unscoped(() => TiledCopy.of(operand, rows));
             }
             const columns = { width, b: bFirst, out: outFirst };
             const call = spmmCall(operand, dense, out, 1, beta, 'row-split', columns);
@@ -278,7 +276,7 @@ function* forcedSpecs(dtype: FloatDType): Iterable<Spec> {
         yield { pattern: csr(1100, 600, 'longRows', 0.9), width, dtype, b, out, forced, beta: 1 };
     }
     if (dtype === 'float32') continue;
-    for (const tileRows of [32, 64, 128]) {
+    for (const tileRows of tileHeights) {
       const cluster = tileRows === 64 ? 2 : 1;
       const shape = { vector: 1, lanes: 32, splits: 1, warps: 1, columns: tileRows, cluster };
       const plan: SpmmPlan = { variant: 'tiles', ...shape };

@@ -1,10 +1,10 @@
 // Every kernel of spmm forced over the shapes at which its tiles end.
 
-import type { SpmmPlan } from '../../lib/backends/calls/spmm.js';
-import { floatTileColumns, floatTileSizes } from '../../lib/ops/spmm-float-tiles.js';
-import { groupPlans } from '../../lib/ops/spmm-plan.js';
+import type { SpmmPlan, TileHeight } from '../../lib/backends/calls/spmm.js';
+import { groupPlans, type SpmmFeatures } from '../../lib/ops/spmm-plan.js';
+import { type TileFeatures, tilePlans, tileSizes } from '../../lib/ops/spmm-tiles-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
-import type { PatternKind, PatternSpec } from './sparse-patterns.js';
+import { blockShapes, type PatternKind, type PatternSpec } from './sparse-patterns.js';
 import type { SpmmSpec } from './spmm.js';
 
 type Size = readonly [number, number, number];
@@ -72,74 +72,69 @@ const tileShapes: readonly Size[] = [
   [40, 200, 136],
 ];
 
-/** Rows of a tile and columns of a block: the kernels there are. */
-const tileKernels = (dtype: FloatDType): readonly (readonly [number, number])[] =>
-  dtype === 'float32'
-    ? floatTileSizes.flatMap((rows) => floatTileColumns(rows).map((columns) => [rows, columns] as const))
-    : [
-        [32, 32],
-        [64, 64],
-        [128, 128],
-      ];
-
-type Forced = NonNullable<SpmmSpec['forced']>;
-
-function forcedTiles(dtype: FloatDType): Forced[] {
-  return tileKernels(dtype).flatMap(([tileRows, columns]) =>
-    [1, 2, 4, 8].map((cluster) => {
-      const shared = { variant: 'tiles', vector: 1, lanes: 32, splits: 1, warps: 1 } as const;
-      return {
-        name: `tiles ${tileRows}x${columns}/${cluster}`,
-        plan: { ...shared, columns, cluster },
-        tileRows,
-      };
-    }),
-  );
+/** Tile plans of every kernel: of warps, and, where rows are vectors, of Hopper's warpgroups. */
+function tilePlansFor(
+  dtype: FloatDType,
+  width: number,
+): { rows: TileHeight; plan: SpmmPlan; name: string }[] {
+  const device = { multiprocessors: 132, clusters: true };
+  const found: { rows: TileHeight; plan: SpmmPlan; name: string }[] = [];
+  for (const rows of tileSizes(dtype)) {
+    for (const vectors of width % 8 === 0 ? [false, true] : [false]) {
+      const features = { dtype, width, vectors, batch: 1 } as SpmmFeatures;
+      for (const plan of tilePlans(features, { rows, items: 1 } as TileFeatures, device)) {
+        const name = `${plan.warps > 1 ? 'group tiles' : 'tiles'} ${rows}x${plan.columns}/${plan.cluster}`;
+        found.push({ rows, plan, name });
+      }
+    }
+  }
+  return [...new Map(found.map((item) => [item.name, item])).values()];
 }
 
 function tileSpecs(dtype: FloatDType): SpmmSpec[] {
   const specs: SpmmSpec[] = [];
-  for (const forced of forcedTiles(dtype)) {
-    for (const [rows, columns, width] of tileShapes) {
-      const reduced = dtype !== 'bfloat16' && forced.plan.cluster === 2 && width > 60;
-      specs.push({ pattern: csr(rows, columns, 'uniform', 0.1), width, dtype, forced, reduced });
+  const add = (pattern: PatternSpec, width: number, rest: Partial<SpmmSpec> = {}): void => {
+    for (const { rows, plan, name } of tilePlansFor(dtype, width)) {
+      const few = dtype !== 'bfloat16' && plan.cluster === 2 && (plan.warps === 1 || plan.columns === 64);
+      const reduced = few && width > 60 && rest.special === undefined;
+      specs.push({ pattern, width, dtype, forced: { name, plan, tileRows: rows }, reduced, ...rest });
     }
-    specs.push({ pattern: csr(150, 700, 'banded', 0.2), width: 40, dtype, forced });
-    specs.push({ pattern: csr(150, 90, 'empty'), width: 40, dtype, forced });
-    specs.push({ pattern: csr(90, 200, 'full'), width: 24, dtype, forced, alpha: 2, beta: -1 });
-    specs.push({ pattern: csr(90, 200, 'lastColumn'), width: 23, dtype, forced, alpha: 1, beta: 0.5 });
-    specs.push({
-      pattern: csr(70, 150, 'skewed', 0.2),
-      width: 40,
-      dtype,
-      forced,
-      batches: [undefined, 3],
-      beta: 1,
-    });
-    // What is not stored must not turn a value that is not finite into NaN everywhere.
-    for (const step of [3, 40]) {
+  };
+  for (const [rows, columns, width] of tileShapes) add(csr(rows, columns, 'uniform', 0.1), width);
+  add(csr(150, 700, 'banded', 0.2), 40);
+  add(csr(150, 90, 'empty'), 40);
+  add(csr(90, 200, 'full'), 24, { alpha: 2, beta: -1 });
+  add(csr(90, 200, 'full'), 72, { alpha: 2, beta: -1 });
+  add(csr(90, 200, 'lastColumn'), 23, { alpha: 1, beta: 0.5 });
+  add(csr(70, 150, 'skewed', 0.2), 40, { batches: [undefined, 3], beta: 1 });
+  add(csr(70, 700, 'uniform', 0.1), 264, { batches: [undefined, 2] });
+  // Panels of far more tiles than others, which are cut.
+  add(csr(700, 1500, 'longRows', 0.9), 48, { beta: -1 });
+  add(csr(700, 1500, 'longRows', 0.9), 104, { batches: [undefined, 2], alpha: -2 });
+  add(csr(300, 1500, 'longRows', 0.9), 8, { special: nonFinite(40) });
+  // What is not stored must not turn a value that is not finite into NaN everywhere.
+  for (const step of [3, 40]) {
+    add(csr(70, 150, 'uniform', 0.1), 40, { special: nonFinite(step) });
+    add(csr(70, 150, 'uniform', 0.1), 264, { special: nonFinite(step), alpha: 0.5, beta: 2 });
+    add(csr(40, 70, 'skewed', 0.3), 33, { special: nonFinite(step) });
+  }
+  add(csr(50, 90, 'uniform', 0.3), 40, {
+    special: { name: 'Infinity and NaN in values', edit: (values) => plantAll(values, 5) },
+  });
+  for (const block of blockShapes) {
+    if (block[0] * block[1] === 1) continue;
+    const pattern = { ...csr(2 * block[0] + 61, 3 * block[1] + 70, 'uniform', 0.4), block };
+    const [plain, grouped] = [tilePlansFor(dtype, 40), tilePlansFor(dtype, 40).reverse()];
+    for (const { rows, plan, name } of [plain[0], grouped[0], grouped[6]]) {
+      specs.push({ pattern, width: 40, dtype, forced: { name, plan, tileRows: rows }, beta: 1 });
       specs.push({
-        pattern: csr(70, 150, 'uniform', 0.1),
+        pattern,
         width: 40,
         dtype,
-        forced,
-        special: nonFinite(step),
-      });
-      specs.push({
-        pattern: csr(40, 70, 'skewed', 0.3),
-        width: 33,
-        dtype,
-        forced,
-        special: nonFinite(step),
+        forced: { name, plan, tileRows: rows },
+        special: nonFinite(11),
       });
     }
-    specs.push({
-      pattern: csr(50, 90, 'uniform', 0.3),
-      width: 40,
-      dtype,
-      forced,
-      special: { name: 'Infinity and NaN in values', edit: (values) => plantAll(values, 5) },
-    });
   }
   return specs;
 }
@@ -154,18 +149,7 @@ function plantAll(target: Float64Array, step: number): void {
   for (let i = 0; i < target.length; ++i) if ((i * 7919) % step === 1) target[i] = planted[i % 3];
 }
 
-/** Panels that are cut into parts: three rows see everything, the others next to nothing. */
-function cutPanelSpecs(dtype: FloatDType): SpmmSpec[] {
-  if (dtype !== 'float32') return [];
-  const pattern = csr(2200, 16_000, 'longRows', 0.3);
-  return forcedTiles(dtype).flatMap((forced): SpmmSpec[] => [
-    { pattern, width: 12, dtype, forced, reduced: forced.plan.cluster === 2 },
-    { pattern, width: 5, dtype, forced, alpha: 2, beta: -1 },
-    { pattern, width: 8, dtype, forced, batches: [undefined, 2], special: nonFinite(1000) },
-  ]);
-}
-
-/** Row groups of every shape, and tiles of every size and cluster. */
+/** Row groups of every shape and, for half types, tiles of every size and cluster. */
 export function variantSpecsOf(dtype: FloatDType): SpmmSpec[] {
-  return [...groupSpecs(dtype), ...tileSpecs(dtype), ...cutPanelSpecs(dtype)];
+  return [...groupSpecs(dtype), ...tileSpecs(dtype)];
 }

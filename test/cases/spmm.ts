@@ -1,4 +1,4 @@
-import type { SpmmPlan } from '../../lib/backends/calls/spmm.js';
+import type { SpmmPlan, TileHeight } from '../../lib/backends/calls/spmm.js';
 import { storedElements } from '../../lib/backends/reference/sparse-pattern.js';
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
 import { TiledCopy } from '../../lib/formats/tiled-copy.js';
@@ -29,7 +29,7 @@ export interface SpmmSpec {
   readonly batches?: readonly [number | undefined, number | undefined];
   readonly reduced?: boolean;
   /** Runs this kernel instead of the one that the planner chooses. */
-  readonly forced?: { readonly name: string; readonly plan: SpmmPlan; readonly tileRows?: number };
+  readonly forced?: { readonly name: string; readonly plan: SpmmPlan; readonly tileRows?: TileHeight };
   /** Changes inputs to what a special case needs; such a case has the exact fill alone. */
   readonly special?: {
     readonly name: string;
@@ -68,9 +68,7 @@ export function makeSpmmCase(spec: SpmmSpec): OperationCase {
         const dense = device.tensor(b.stored, { shape: bShape, dtype, raw: true });
         if (forced?.tileRows !== undefined) {
           const rows = forced.tileRows;
-          matrix.values.tiles = device.unscoped(() =>
-            TiledCopy.of(matrix, rows, TiledCopy.count(matrix, rows)),
-          );
+          matrix.values.tiles = device.unscoped(() => TiledCopy.of(matrix, rows));
         }
         return {
           inputs: [...matrix.ownedTensors(), dense],

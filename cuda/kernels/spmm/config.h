@@ -18,6 +18,7 @@ constexpr int kChunk = 4;          // entries whose columns are loaded at once, 
 
 // Tiles: blocks of a cluster (the largest portable size), and the panels that a grid holds.
 constexpr int kMaxCluster = 8;
+constexpr int64_t kMostItems = 65535;
 
 // Block-sparse: a block row of C times kBlockTileColumns columns by one CTA of 8 x 16 threads.
 constexpr int kBlockThreadRows = 8;
@@ -37,6 +38,8 @@ bool has_float_tiles(const SpmmPlan& plan, int tile_rows);
 
 template <typename T>
 Status launch_group(const SpmmParams& params, const LaunchContext& context);
+template <typename T>
+Status launch_hopper_tiles(const SpmmParams& params, const LaunchContext& context);
 template <typename T>
 Status launch_tiles(const SpmmParams& params, const LaunchContext& context);
 Status launch_float_tiles(const SpmmParams& params, const LaunchContext& context);

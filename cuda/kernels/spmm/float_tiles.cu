@@ -8,11 +8,11 @@ constexpr int kAddThreads = 128;
 // Adds the parts of each row of a panel that comes in parts, in order: a thread a column.
 __global__ void __launch_bounds__(kAddThreads) spmm_add_parts_kernel(const FloatTileParams p, const int32_t* cut_panels, int tile_rows) {
   follow_previous_kernel();
-  const int32_t* cut = cut_panels + 3 * static_cast<int64_t>(blockIdx.x / tile_rows);
+  const int32_t* cut = cut_panels + 4 * static_cast<int64_t>(blockIdx.x / tile_rows);
   const int inner = static_cast<int>(blockIdx.x % tile_rows);
   const int64_t row = static_cast<int64_t>(cut[0]) * tile_rows + inner;
   const int first = cut[1];
-  const int last = cut[2];
+  const int last = first + cut[2];
   if (row >= p.rows) return;
   for (int64_t problem = blockIdx.z; problem < p.batch; problem += gridDim.z) {
     const float* b = p.b + problem * p.b_stride;
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kAddThreads) spmm_add_parts_kernel(const Float
       float sum = 0;
 #pragma unroll 8
       for (int64_t part = first; part < last; ++part) sum += source[part * tile_rows * p.n];
-      if (isnan(sum)) sum = exact_element<float>(p.col, p.values, b + column, p.ldb, p.row_ptr[row], p.row_ptr[row + 1]);
+      if (isnan(sum)) sum = exact_element<float>(p.stored, b + column, p.ldb, static_cast<int>(row));
       c[column] = p.beta == 0 ? p.alpha * sum : fmaf(p.beta, c[column], p.alpha * sum);
     }
   }
@@ -45,7 +45,8 @@ Status launch_vectors(const SpmmParams& params, const LaunchContext& context) {
   shape.overlaps = true;
   shape.cluster = params.plan.cluster;
   shape.grid_x = ceil_div(params.n, Shape::kN) * shape.cluster;
-  shape.grid_y = tiles.items_count > 0 ? tiles.items_count : panels;
+  const bool cut = tiles.parts > 0;
+  shape.grid_y = cut ? tiles.items_count : panels;
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
   shape.threads = Shape::kThreads;
   shape.shared_bytes = Shape::kSharedBytes;
@@ -53,7 +54,7 @@ Status launch_vectors(const SpmmParams& params, const LaunchContext& context) {
   p.tiles = static_cast<const float*>(tiles.values);
   p.b = static_cast<const float*>(params.b);
   p.depth = static_cast<int32_t>(ceil_div(params.pattern.columns, kSpmmTileDepth));
-  if (tiles.items_count > 0 || tiles.count != panels * p.depth) p.panel_ptr = tiles.panel_ptr;
+  if (cut || tiles.count != panels * p.depth) p.panel_ptr = tiles.panel_ptr;
   p.tile_columns = tiles.columns;
   while (1 << p.cluster_log2 < shape.cluster) ++p.cluster_log2;
   p.rows = static_cast<int32_t>(params.pattern.rows);
@@ -67,10 +68,8 @@ Status launch_vectors(const SpmmParams& params, const LaunchContext& context) {
   p.batch = params.batch;
   p.b_stride = params.b_stride;
   p.c_stride = params.c_stride;
-  p.row_ptr = params.pattern.row_ptr;
-  p.col = params.pattern.col;
-  p.values = static_cast<const float*>(params.values);
-  if (tiles.items_count == 0) return launch(context, spmm_float_tiles_kernel<Shape, kVectors>, shape, p);
+  p.stored = stored_entries<float>(params);
+  if (!cut) return launch(context, spmm_float_tiles_kernel<Shape, kVectors>, shape, p);
 
   p.items = tiles.items;
   p.parts = tiles.parts;
@@ -82,7 +81,7 @@ Status launch_vectors(const SpmmParams& params, const LaunchContext& context) {
   WARPTILE_RETURN_IF_ERROR(launch(context, spmm_float_tiles_kernel<Shape, kVectors>, shape, p));
   LaunchShape add;
   add.overlaps = true;
-  add.grid_x = tiles.cut_panels * Shape::kM;
+  add.grid_x = tiles.cuts * Shape::kM;
   add.grid_y = std::min(ceil_div(params.n, kAddThreads), kMaxGridYZ);
   add.grid_z = std::min(params.batch, kMaxGridYZ);
   add.threads = kAddThreads;

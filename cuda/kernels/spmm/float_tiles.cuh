@@ -27,7 +27,7 @@
 #include "common/mma.cuh"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
-#include "kernels/spmm/exact_element.cuh"
+#include "kernels/spmm/tile_output.cuh"
 
 namespace warptile::spmm_kernels {
 
@@ -80,10 +80,7 @@ struct FloatTileParams {
   int64_t c_stride;
   float* partial;  // [batch, parts, kM, n]
   int64_t parts;
-  // For elements that are computed again.
-  const int32_t* row_ptr;  // [m + 1]
-  const int32_t* col;      // [stored]
-  const float* values;     // [stored]
+  StoredEntries<float> stored;  // for elements that are computed again
 };
 
 // Starts the copies of kDepth columns of a tile of A and of kDepth rows of B from `first_row` on, to the stage at `target`. Rows past the
@@ -172,7 +169,7 @@ __device__ __forceinline__ void store_float_row(const FloatTileParams& p, const 
   for (int j = 0; j < 4; ++j) {
     float sum = total.items[j];
     if (isnan(sum) && column + j < p.n) {
-      sum = exact_element<float>(p.col, p.values, b + column + j, p.ldb, p.row_ptr[row], p.row_ptr[row + 1]);
+      sum = exact_element<float>(p.stored, b + column + j, p.ldb, static_cast<int>(row));
     }
     total.items[j] = p.beta == 0 ? p.alpha * sum : fmaf(p.beta, old.items[j], p.alpha * sum);
   }
@@ -198,7 +195,7 @@ template <typename Shape>
 __device__ __forceinline__ FloatTileItem item_of(const FloatTileParams& p) {
   if (p.items != nullptr) {
     const int4 item = reinterpret_cast<const int4*>(p.items)[blockIdx.y];
-    return {item.x, item.w, item.y, item.z - item.y};
+    return {item.x, item.w, item.y, item.z};
   }
   const int panel = static_cast<int>(blockIdx.y);
   if (p.panel_ptr == nullptr) return {panel, -1, static_cast<int64_t>(panel) * p.depth, p.depth};

@@ -37,8 +37,16 @@ Status run_group(const SpmmParams& p, const LaunchContext& context) {
   }
 }
 
+Status run_hopper_tiles(const SpmmParams& p, const LaunchContext& context) {
+  if (!context.limits->runs_hopper_code()) return Status::unsupported("spmm: these tiles need compute capability 9.0");
+  if (!takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
+  if (p.tiles.items == nullptr || !aligned(p.tiles.items)) return Status::unsupported("spmm: tiles are not shared out");
+  if (p.batch > kMostItems || p.tiles.items_count > kMostItems) return Status::limit("spmm: too many problems or items");
+  return p.dtype == DType::kFloat16 ? launch_hopper_tiles<__half>(p, context) : launch_hopper_tiles<__nv_bfloat16>(p, context);
+}
+
 Status run_tiles(const SpmmParams& p, const LaunchContext& context) {
-  if (p.tiles.rows == 0 || !p.pattern.is_csr()) return Status::unsupported("spmm: the matrix has no copy in tiles");
+  if (p.tiles.rows == 0) return Status::unsupported("spmm: the matrix has no copy in tiles");
   const bool floats = p.dtype == DType::kFloat32;
   if (p.values_stride != 0) return Status::unsupported("spmm: tiles need one set of values");
   if (!(floats ? has_float_tiles(p.plan, p.tiles.rows) : has_tiles(p.plan, p.tiles.rows))) {
@@ -49,6 +57,8 @@ Status run_tiles(const SpmmParams& p, const LaunchContext& context) {
     return Status::unsupported("spmm: clusters need compute capability 9.0");
   }
   if (floats) return launch_float_tiles(p, context);
+  // Without tiles there is nothing to copy: any kernel writes beta C.
+  if (p.plan.warps > 1 && p.tiles.count > 0) return run_hopper_tiles(p, context);
   return p.dtype == DType::kFloat16 ? launch_tiles<__half>(p, context) : launch_tiles<__nv_bfloat16>(p, context);
 }
 
@@ -71,8 +81,11 @@ bool has_group(DType dtype, const SpmmPlan& plan) {
 }
 
 bool has_tiles(const SpmmPlan& plan, int tile_rows) {
-  return (tile_rows == 32 || tile_rows == 64 || tile_rows == 128) && plan.columns == tile_rows &&
-         power_of_two(plan.cluster, kMaxCluster);
+  if (tile_rows != 32 && tile_rows != 64 && tile_rows != 128) return false;
+  if (!power_of_two(plan.cluster, kMaxCluster)) return false;
+  if (plan.warps == 1) return plan.columns == tile_rows;
+  const bool columns = plan.columns == 64 || plan.columns == 128 || plan.columns == 256 || (plan.columns == 32 && tile_rows == 64);
+  return plan.warps == 4 && tile_rows >= 64 && columns;
 }
 
 bool has_float_tiles(const SpmmPlan& plan, int tile_rows) {

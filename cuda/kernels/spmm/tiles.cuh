@@ -1,5 +1,5 @@
-// SpMM on tensor cores over dense tiles. C = alpha A B + beta C, A as the non-empty tiles of its panels
-// Layout    A: panel_ptr[panels+1], columns[tiles], values[tiles, kM, 64];  B [k,n];  C [m,n]
+// SpMM on tensor cores over dense tiles, without Hopper's instructions.    C = alpha A B + beta C, A as the non-empty tiles of its panels
+// Layout    A: panel_ptr[panels+1], columns[tiles], values[tiles, kM, 64] with swizzled rows;  B [k,n];  C [m,n]
 // Tiling    a cluster computes kM rows (a panel) x kN columns; its blocks take equal parts of the panel's tiles ("depth"), and
 //           within a block kWarpsK warps take turns at the depth of a tile:
 //
@@ -29,7 +29,7 @@
 #include "common/mma.cuh"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
-#include "kernels/spmm/exact_element.cuh"
+#include "kernels/spmm/tile_output.cuh"
 
 namespace warptile::spmm_kernels {
 
@@ -65,18 +65,11 @@ struct TileParams {
   int64_t n;
   int32_t depth;  // columns of tiles
   int32_t cluster_log2;
-  int32_t rows, columns;  // of A
-  T* c;  // [batch, m, n]
-  int64_t ldc;
-  float alpha;
-  float beta;
+  int32_t columns;  // of A
   int64_t batch;
   int64_t b_stride;
   int64_t c_stride;
-  // For elements that are computed again.
-  const int32_t* row_ptr;  // [m + 1]
-  const int32_t* col;      // [stored]
-  const T* values;         // [stored]
+  TileOutput<T> out;
 };
 
 // Where chunk `chunk` of row `row` lies, such that eight rows at one chunk, and one row at eight chunks, meet all banks.
@@ -93,8 +86,7 @@ __device__ __forceinline__ void load_stage(const TileParams<T>& p, const T* b, i
   const T* a = p.tiles + tile * (Shape::kM * Shape::kDepth);
 #pragma unroll
   for (int i = threadIdx.x; i < Shape::kM * Shape::kDepth / 8; i += Shape::kThreads) {
-    const int row = i / (Shape::kDepth / 8);
-    copy_async_16(shared_address(stage + swizzle_a(row, i % (Shape::kDepth / 8))), a + i * 8, true);
+    copy_async_16(shared_address(stage + i * 8), a + i * 8, true);
   }
   T* stage_b = stage + Shape::kM * Shape::kDepth;
   const int64_t first_row = static_cast<int64_t>(tile_column) * Shape::kDepth;
@@ -150,24 +142,6 @@ __device__ __forceinline__ void multiply_stage(const T* stage, int warp_m, int w
   }
 }
 
-template <typename T, typename Shape, bool kVectors>
-__device__ __forceinline__ void store_row(const TileParams<T>& p, const T* b, T* c, int64_t row, int64_t column,
-                                          const Pack<float, 4>& total) {
-  T* target = c + row * p.ldc + column;
-  Pack<T, 4> result{};
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    if (column + j >= p.n) break;
-    float sum = total.items[j];
-    if (isnan(sum)) {
-      sum = exact_element<T>(p.col, p.values, b + column + j, p.ldb, p.row_ptr[row], p.row_ptr[row + 1]);
-    }
-    result.items[j] = from_float<T>(p.beta == 0 ? p.alpha * sum : fmaf(p.beta, to_float(target[j]), p.alpha * sum));
-    if constexpr (!kVectors) target[j] = result.items[j];
-  }
-  if constexpr (kVectors) store_pack<T, 4>(target, result);
-}
-
 // kSimple: one problem.
 template <typename T, typename Shape, bool kVectors, bool kCluster, bool kSimple>
 __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileParams<T> p) {
@@ -195,7 +169,7 @@ __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileP
   const int64_t problems = kSimple ? 1 : p.batch;
   for (int64_t problem = kSimple ? 0 : blockIdx.z; problem < problems; problem += kSimple ? 1 : gridDim.z) {
     const T* b = kSimple ? p.b : p.b + problem * p.b_stride;
-    T* c = kSimple ? p.c : p.c + problem * p.c_stride;
+    T* c = kSimple ? p.out.c : p.out.c + problem * p.c_stride;
     float sum[Shape::kMmaM][Shape::kMmaN][4] = {};
     const auto load = [&](int step) {
       if (step < tiles) {
@@ -260,8 +234,8 @@ __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileP
         }
       }
       const int64_t target_row = static_cast<int64_t>(panel) * Shape::kM + row;
-      if (target_row < p.rows && first_column + column < p.n) {
-        store_row<T, Shape, kVectors>(p, b, c, target_row, first_column + column, total);
+      if (target_row < p.out.rows && first_column + column < p.n) {
+        store_sums<T, kVectors>(p.out, b, p.ldb, c, static_cast<int>(target_row), first_column + column, total);
       }
     }
     // The sums are read, by all blocks of the cluster, before they are overwritten or a block ends.
@@ -291,20 +265,13 @@ Status launch_tile_shape(const SpmmParams& params, const LaunchContext& context)
   if (params.tiles.count != shape.grid_y * p.depth) p.panel_ptr = params.tiles.panel_ptr;
   p.tile_columns = params.tiles.columns;
   while (1 << p.cluster_log2 < shape.cluster) ++p.cluster_log2;
-  p.rows = static_cast<int32_t>(params.pattern.rows);
   p.columns = static_cast<int32_t>(params.pattern.columns);
   p.ldb = params.ldb;
   p.n = params.n;
-  p.c = static_cast<T*>(params.c);
-  p.ldc = params.ldc;
-  p.alpha = params.alpha;
-  p.beta = params.beta;
   p.batch = params.batch;
   p.b_stride = params.b_stride;
   p.c_stride = params.c_stride;
-  p.row_ptr = params.pattern.row_ptr;
-  p.col = params.pattern.col;
-  p.values = static_cast<const T*>(params.values);
+  p.out = tile_output<T>(params);
   const auto run = [&](auto simple) {
     constexpr bool kSimple = decltype(simple)::value;
     return shape.cluster > 1 ? launch(context, spmm_tiles_kernel<T, Shape, kVectors, true, kSimple>, shape, p)

@@ -14,7 +14,7 @@ export interface SpmmPlan {
   readonly lanes: number;
   readonly splits: number;
   readonly warps: number;
-  /** Tiles: columns that a block computes, and blocks of a cluster that share the depth. */
+  /** Tiles: columns that a block computes, and blocks of a cluster that share the depth; `warps` multiply together, 4 on Hopper. */
   readonly columns: number;
   readonly cluster: number;
 }
@@ -30,28 +30,26 @@ export interface SegmentsCall {
 
 /** Columns of a tile: kSpmmTileDepth of cuda/api/spmm.h. */
 export const tileDepth = 64;
+/** Rows of a tile. */
+export const tileHeights = [32, 64, 128] as const;
+export type TileHeight = (typeof tileHeights)[number];
 
 /** A in dense tiles of `rows` x 64 elements, panel by panel; tiles without entries are left out. */
 export interface TilesCall {
-  readonly rows: number;
+  readonly rows: TileHeight;
   readonly count: number;
   /** int32 [ceil(m / rows) + 1] */
   readonly panelPointers: View;
   /** int32 [count]: tile t covers columns 64 columns[t] on. */
   readonly columns: View;
-  /** [count, rows, 64] */
+  /** [count, rows, 64]; for half types eighth i of the 64 columns of row r lies at i ^ (r % 8). */
   readonly values: View;
-  /** float32: where some panels hold far more tiles than most; undefined where none does. */
-  readonly parts: TilePartsCall | undefined;
-}
-
-/** Panels cut into parts that are summed apart: `PanelParts` of lib/formats/tiled-copy.ts. */
-export interface TilePartsCall {
-  readonly items: number;
-  readonly parts: number;
-  readonly cutPanels: number;
-  /** int32 [4 items + 3 cutPanels] */
+  /** How they are shared out: the first two tables of TileShares of lib/formats/tile-counts.ts. */
   readonly table: View;
+  readonly items: number;
+  readonly longest: number;
+  readonly parts: number;
+  readonly cuts: number;
 }
 
 /** C = alpha A B + beta C for each of `batch` problems. Strides are in elements; 0 shares one operand. */
@@ -81,15 +79,6 @@ export interface SpmmCall {
   readonly segments: SegmentsCall | undefined;
   /** For plans of the variant 'tiles': the same numbers as `values`. */
   readonly tiles: TilesCall | undefined;
-}
-
-/** Counts the tiles of each panel of `tileRows` rows. */
-export interface SpmmCountTilesCall {
-  /** CSR */
-  readonly pattern: SparsePattern;
-  readonly tileRows: number;
-  /** int32 [ceil(m / tileRows)] */
-  readonly counts: View;
 }
 
 /** Writes a matrix in tiles. */

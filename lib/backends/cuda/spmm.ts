@@ -1,9 +1,4 @@
-import {
-  type SpmmCall,
-  type SpmmCountTilesCall,
-  type SpmmFillTilesCall,
-  spmmVariants,
-} from '../calls/spmm.js';
+import { type SpmmCall, type SpmmFillTilesCall, spmmVariants } from '../calls/spmm.js';
 import type { CommandWriter } from './command-writer.js';
 import { writePattern } from './sparse-pattern.js';
 
@@ -39,14 +34,11 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .view(tiles?.panelPointers)
     .view(tiles?.columns)
     .view(tiles?.values)
-    .number(tiles?.parts?.items ?? 0)
-    .number(tiles?.parts?.parts ?? 0)
-    .number(tiles?.parts?.cutPanels ?? 0)
-    .view(tiles?.parts?.table);
-}
-
-export function marshalSpmmCountTiles(command: CommandWriter, call: SpmmCountTilesCall): void {
-  writePattern(command, call.pattern).number(call.tileRows).view(call.counts);
+    .number(tiles?.items ?? 0)
+    .number(tiles?.longest ?? 0)
+    .number(tiles?.parts ?? 0)
+    .number(tiles?.cuts ?? 0)
+    .view(tiles?.table);
 }
 
 export function marshalSpmmFillTiles(command: CommandWriter, call: SpmmFillTilesCall): void {

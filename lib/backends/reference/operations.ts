@@ -6,7 +6,7 @@ import { runSddmm } from './sddmm.js';
 import { runSparseAttention } from './sparse-attention.js';
 import { runSparseSoftmax } from './sparse-softmax.js';
 import { runSpmm } from './spmm.js';
-import { runSpmmCountTiles, runSpmmFillTiles } from './spmm-tiles.js';
+import { runSpmmFillTiles } from './spmm-tiles.js';
 import { runTransposeValues } from './transpose-values.js';
 import { runW4A16Matmul } from './w4a16.js';
 
@@ -19,7 +19,6 @@ export const referenceOperations: Operations = {
   sparseAttention: runSparseAttention,
   sparseSoftmax: runSparseSoftmax,
   spmm: runSpmm,
-  spmmCountTiles: runSpmmCountTiles,
   spmmFillTiles: runSpmmFillTiles,
   transposeValues: runTransposeValues,
   w4a16Matmul: runW4A16Matmul,

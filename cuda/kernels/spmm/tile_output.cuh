@@ -1,0 +1,82 @@
+// What the tile kernels do with sums: C = alpha sum + beta C, and elements whose sum is NaN once more.
+#pragma once
+
+#include "api/spmm.h"
+#include "common/numeric.cuh"
+
+namespace warptile::spmm_kernels {
+
+// The stored entries of A, [m, k] in CSR or blocks.
+template <typename T>
+struct StoredEntries {
+  const int32_t* row_ptr;  // [ceil(m / block_rows) + 1]
+  const int32_t* col;      // [stored]
+  const T* values;         // [stored, block_rows, block_columns]
+  int32_t block_rows, block_columns;
+  int32_t columns;  // k
+};
+
+template <typename T>
+StoredEntries<T> stored_entries(const SpmmParams& params) {
+  const SparsePattern& a = params.pattern;
+  return {a.row_ptr, a.col, static_cast<const T*>(params.values), a.block_rows, a.block_columns, static_cast<int32_t>(a.columns)};
+}
+
+// One element of A B from the stored entries of its row alone. Not inlined, and without the struct, which would be copied to the stack:
+// it hardly ever runs.
+template <typename T>
+__device__ __noinline__ float exact_element(const int32_t* row_ptr, const int32_t* col, const T* values, int block_rows,
+                                            int block_columns, int columns, const T* b_column, int64_t ldb, int row) {
+  const int block_row = row / block_rows;
+  float sum = 0;
+  for (int64_t block = row_ptr[block_row]; block < row_ptr[block_row + 1]; ++block) {
+    const T* source = values + (block * block_rows + row % block_rows) * block_columns;
+    const int64_t first = static_cast<int64_t>(col[block]) * block_columns;
+    for (int i = 0; i < block_columns && first + i < columns; ++i) {
+      sum = fmaf(to_float(source[i]), to_float(b_column[(first + i) * ldb]), sum);
+    }
+  }
+  return sum;
+}
+
+template <typename T>
+__device__ __forceinline__ float exact_element(const StoredEntries<T>& a, const T* b_column, int64_t ldb, int row) {
+  return exact_element<T>(a.row_ptr, a.col, a.values, a.block_rows, a.block_columns, a.columns, b_column, ldb, row);
+}
+
+// Where the results go.
+template <typename T>
+struct TileOutput {
+  T* c;  // [batch, m, n]
+  int64_t ldc;
+  int64_t n;
+  float alpha;
+  float beta;
+  int32_t rows;  // m
+  StoredEntries<T> a;
+};
+
+template <typename T>
+TileOutput<T> tile_output(const SpmmParams& params) {
+  return {static_cast<T*>(params.c), params.ldc,  params.n, params.alpha, params.beta, static_cast<int32_t>(params.pattern.rows),
+          stored_entries<T>(params)};
+}
+
+// Four sums of a row to C, from column `column` on. kVectors: all or none of them lie in C, and four are written at once.
+template <typename T, bool kVectors>
+__device__ __forceinline__ void store_sums(const TileOutput<T>& p, const T* b, int64_t ldb, T* c, int row, int64_t column,
+                                           const Pack<float, 4>& sums) {
+  T* target = c + row * p.ldc + column;
+  Pack<T, 4> result{};
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    if (column + j >= p.n) break;
+    float sum = sums.items[j];
+    if (isnan(sum)) sum = exact_element<T>(p.a, b + column + j, ldb, row);
+    result.items[j] = from_float<T>(p.beta == 0 ? p.alpha * sum : fmaf(p.beta, to_float(target[j]), p.alpha * sum));
+    if constexpr (!kVectors) target[j] = result.items[j];
+  }
+  if constexpr (kVectors) store_pack<T, 4>(target, result);
+}
+
+}  // namespace warptile::spmm_kernels

@@ -1,0 +1,93 @@
+// How many dense tiles a sparse pattern meets, counted on the host; and how they are shared out among the blocks of a grid.
+
+import { type TileHeight, tileDepth } from '../backends/calls/spmm.js';
+
+/** By the rows of a tile: the tiles of each panel of as many rows in which something is stored. */
+export type TileCounts = Readonly<Record<TileHeight, Int32Array>>;
+
+/** Extents of a matrix and of its blocks, in elements. */
+export interface Extents {
+  readonly rows: number;
+  readonly columns: number;
+  readonly blockRows: number;
+  readonly blockColumns: number;
+}
+
+export function countTiles(pointers: Int32Array, indices: Int32Array, extents: Extents): TileCounts {
+  const { rows, columns, blockRows, blockColumns } = extents;
+  const wide = Math.ceil(columns / tileDepth);
+  const count = (height: number): Int32Array => {
+    const counts = new Int32Array(Math.ceil(rows / height));
+    // The last panel, from 1 on, that was found to meet each column of tiles.
+    const met = new Int32Array(wide);
+    for (let row = 0; row + 1 < pointers.length; ++row) {
+      const last = Math.min(rows, (row + 1) * blockRows) - 1;
+      for (let panel = Math.floor((row * blockRows) / height); panel * height <= last; ++panel) {
+        for (let i = pointers[row]; i < pointers[row + 1]; ++i) {
+          const first = Math.floor((indices[i] * blockColumns) / tileDepth);
+          const end = Math.floor((Math.min(columns, (indices[i] + 1) * blockColumns) - 1) / tileDepth);
+          for (let tile = first; tile <= end; ++tile) {
+            if (met[tile] === panel + 1) continue;
+            met[tile] = panel + 1;
+            ++counts[panel];
+          }
+        }
+      }
+    }
+    return counts;
+  };
+  return { 32: count(32), 64: count(64), 128: count(128) };
+}
+
+/** How the tiles of all panels are shared out: an item is a panel, or a part of one that has far more tiles than others. */
+export interface TileShares {
+  readonly count: number;
+  readonly items: number;
+  /** Most tiles of an item. */
+  readonly longest: number;
+  /** Of all panels that were cut. */
+  readonly parts: number;
+  /** Panels that were cut. */
+  readonly cuts: number;
+  /** [items, 4]: panel, first tile, tiles, place among the parts or -1; [cuts, 4]: panel, first part, parts, 0; [panels + 1]: pointers. */
+  readonly table: Int32Array;
+}
+
+const shortestPart = 8;
+/** A grid holds 65535 items; panels are not cut where they alone come near. */
+const mostCutPanels = 32_768;
+
+export function shareTiles(counts: Int32Array): TileShares {
+  const panels = counts.length;
+  const pointers = new Int32Array(panels + 1);
+  let most = 0;
+  for (let panel = 0; panel < panels; ++panel) {
+    pointers[panel + 1] = pointers[panel] + counts[panel];
+    if (counts[panel] > most) most = counts[panel];
+  }
+  const count = pointers[panels];
+  const limit = Math.max(shortestPart, Math.ceil((2 * count) / Math.max(1, panels)));
+  const uncut = panels > mostCutPanels || most <= 1.5 * limit ? most : 1.5 * limit;
+  const items: number[] = [];
+  const cuts: number[] = [];
+  let [longest, parts] = [0, 0];
+  for (let panel = 0; panel < panels; ++panel) {
+    if (counts[panel] <= uncut) {
+      items.push(panel, pointers[panel], counts[panel], -1);
+      longest = Math.max(longest, counts[panel]);
+      continue;
+    }
+    const each = Math.ceil(counts[panel] / Math.ceil(counts[panel] / limit));
+    const first = parts;
+    for (let at = 0; at < counts[panel]; at += each) {
+      items.push(panel, pointers[panel] + at, Math.min(each, counts[panel] - at), parts++);
+    }
+    longest = Math.max(longest, each);
+    cuts.push(panel, first, parts - first, 0);
+  }
+  const table = new Int32Array(items.length + cuts.length + panels + 1);
+  table.set(items);
+  table.set(cuts, items.length);
+  table.set(pointers, items.length + cuts.length);
+  return { count, items: items.length / 4, longest, parts, cuts: cuts.length / 4, table };
+}

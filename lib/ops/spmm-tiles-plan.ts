@@ -1,0 +1,163 @@
+// Plans of spmm's tile kernels and their expected microseconds on an H200, for lib/ops/spmm-plan.ts.
+
+import { type SpmmPlan, type TileHeight, tileDepth, tileHeights } from '../backends/calls/spmm.js';
+import type { FloatDType } from '../tensor/dtype.js';
+import { floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
+import type { PlanDevice, SpmmFeatures } from './spmm-plan.js';
+import { overlapped } from './spmm-time.js';
+
+/** A copy in tiles, built or thought of. */
+export interface TileFeatures {
+  readonly rows: TileHeight;
+  readonly count: number;
+  /** What the blocks of a grid take: panels, or parts of long ones. */
+  readonly items: number;
+  readonly longest: number;
+  readonly parts: number;
+}
+
+/** Matches kSpmmMaxTiledColumns of cuda/api/spmm.h. */
+const mostTiledColumns = 2 ** 21;
+const mostItems = 65_535;
+
+/** Why there can be no copy in tiles; undefined where there can. */
+export function tilesProblem({ rows, columns, batchedValues }: SpmmFeatures): string | undefined {
+  if (batchedValues) return 'needs one set of values';
+  if (columns > mostTiledColumns) return `needs at most ${mostTiledColumns} columns`;
+  const mostRows = mostItems * tileHeights[0];
+  return rows > mostRows ? `needs at most ${mostRows} rows` : undefined;
+}
+
+/** Rows of a tile that the kernels of a dtype take. */
+export function tileSizes(dtype: FloatDType): readonly TileHeight[] {
+  return dtype === 'float32' ? floatTileSizes : tileHeights;
+}
+
+/** Every plan that has a kernel for the copy: for half types Hopper's, or where there can be none those of single warps. */
+export function* tilePlans(
+  { dtype, vectors, batch }: SpmmFeatures,
+  { rows, items }: TileFeatures,
+  device: PlanDevice,
+): Iterable<SpmmPlan> {
+  const fits = vectors && batch <= mostItems && items <= mostItems && rows !== 32;
+  const groups = device.clusters && dtype !== 'float32' && fits;
+  const narrowest = rows === 64 ? [32] : [];
+  const warps = dtype === 'float32' ? floatTileColumns(rows) : [rows];
+  const widths = groups ? [...narrowest, 64, 128, 256] : warps;
+  for (const columns of widths) {
+    for (const cluster of device.clusters ? [1, 2, 4, 8] : [1]) {
+      yield { variant: 'tiles', vector: 1, lanes: 32, splits: 1, warps: groups ? 4 : 1, columns, cluster };
+    }
+  }
+}
+
+/** The plan that is expected to be fastest, and its microseconds. */
+export function bestTilePlan(
+  features: SpmmFeatures,
+  tiles: TileFeatures,
+  device: PlanDevice,
+): { plan: SpmmPlan; us: number } {
+  let best: { plan: SpmmPlan; us: number } | undefined;
+  for (const plan of tilePlans(features, tiles, device)) {
+    const us = tilesTime(features, tiles, device, plan);
+    if (best === undefined || us < best.us) best = { plan, us };
+  }
+  return best as { plan: SpmmPlan; us: number };
+}
+
+/** @internal */
+export function tilesTime(
+  features: SpmmFeatures,
+  tiles: TileFeatures,
+  device: PlanDevice,
+  plan: SpmmPlan,
+): number {
+  if (features.dtype === 'float32') return floatTilesTime(features, tiles, device, plan);
+  return plan.warps > 1 ? groupTime(features, tiles, device, plan) : warpTime(features, tiles, device, plan);
+}
+
+// Of Hopper's kernels, fitted by random search to a sweep over every plan of 26 matrices times 5 widths: the choice takes 2 % longer
+// than the best plan on average, 1.22 times at most. By rows and columns of a block: microseconds of the first tile and of each tile
+// of the longest item, of a tile and of a block for every block of a multiprocessor.
+const groupModel = {
+  start: 0.7155,
+  overlap: 0.4451,
+  cluster: 0.7973,
+  clusterStep: 0.0088,
+  /** Clusters are placed one after another: by their blocks, microseconds of a block. */
+  placing: { 1: 0, 2: 0.0106, 4: 0.0209, 8: 0.0215 } as Record<number, number>,
+  parts: 1.9246,
+  bytes: 18.2353e6,
+  64: {
+    32: { first: 0.5338, step: 0.0232, tile: 0.095, block: 0.5044 },
+    64: { first: 0.4236, step: 0.0738, tile: 0.0834, block: 0.9972 },
+    128: { first: 1.0746, step: 0.0182, tile: 0.1422, block: 1.9341 },
+    256: { first: 0, step: 0, tile: 0.2349, block: 6.2439 },
+  },
+  128: {
+    64: { first: 0.4416, step: 0.0973, tile: 0.0963, block: 1.8921 },
+    128: { first: 1.9789, step: 0.1779, tile: 0.1734, block: 2.8086 },
+    256: { first: 2.0281, step: 0.3324, tile: 0.2242, block: 7.5573 },
+  },
+} as const;
+
+interface BlockCosts {
+  readonly first: number;
+  readonly step: number;
+  readonly tile: number;
+  readonly block: number;
+}
+
+function groupTime(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevice, plan: SpmmPlan): number {
+  const { width, batch } = features;
+  const { rows, count, items, longest, parts } = tiles;
+  const { columns, cluster } = plan;
+  const costs = (groupModel[rows as 64 | 128] as Record<number, BlockCosts>)[columns];
+  const across = Math.ceil(width / columns) * batch;
+  const blocks = items * across * cluster;
+  const steps = Math.max(1, Math.ceil(count / Math.max(1, items) / cluster));
+  // Few blocks leave some multiprocessors with one more than others.
+  const share = blocks / device.multiprocessors;
+  const rounds = share > 4 ? share : Math.max(1, Math.ceil(share));
+  const copied = count * across * (rows + columns) * tileDepth * 2 + features.rows * width * batch * 2;
+  const us = overlapped(
+    groupModel.start,
+    groupModel.overlap,
+    costs.first + Math.ceil(longest / cluster) * costs.step,
+    rounds * (costs.block + steps * costs.tile),
+    copied / groupModel.bytes,
+  );
+  const sharing = cluster > 1 ? groupModel.cluster + groupModel.clusterStep * Math.log2(cluster) : 0;
+  return us + sharing + blocks * groupModel.placing[cluster] + (parts > 0 ? groupModel.parts : 0);
+}
+
+// Of the kernels of single warps, from a sweep over them alone: 4 % longer than the best plan on average, 1.2 times at most.
+const warpModel = {
+  start: 2.349,
+  overlap: 0.3155,
+  cluster: 0.2166,
+  clusterStep: 0.4112,
+  bytes: 1.697e6,
+  32: { latency: 0.1727, first: 0, tile: 0.1549, block: 0.9763 },
+  64: { latency: 0.2028, first: 1.2177, tile: 0.2891, block: 1.1845 },
+  128: { latency: 0.0249, first: 0, tile: 1.4893, block: 1.2985 },
+};
+
+function warpTime(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevice, plan: SpmmPlan): number {
+  const { width, batch, vectors } = features;
+  const { rows, count } = tiles;
+  const { latency, first, tile, block } = warpModel[rows];
+  const panels = Math.max(1, Math.ceil(features.rows / rows));
+  const blocks = panels * Math.ceil(width / plan.columns) * batch * plan.cluster;
+  const steps = Math.ceil(Math.max(1, count / panels) / plan.cluster);
+  const us =
+    overlapped(
+      warpModel.start,
+      warpModel.overlap,
+      first + steps * latency,
+      Math.max(1, blocks / device.multiprocessors) * (block + steps * tile),
+      (count * rows * tileDepth * 2) / warpModel.bytes,
+    ) + (plan.cluster > 1 ? warpModel.cluster + warpModel.clusterStep * Math.log2(plan.cluster) : 0);
+  // Rows that are not aligned are copied element by element.
+  return vectors ? us : 2 * us;
+}
