@@ -1,5 +1,8 @@
 // Which kernel sddmm chooses, and what it says about it.
 
+import type { SddmmVariant } from '../lib/backends/calls/sddmm.js';
+import { mapTiles } from '../lib/formats/tile-map.js';
+import { tileShapes } from '../lib/formats/tile-shapes.js';
 import { type Device, explainSddmm, openDevice, sddmm } from '../lib/index.js';
 import { type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
 import { errorOf } from './harness/errors.js';
@@ -11,25 +14,48 @@ const features = (change: Partial<SddmmFeatures> = {}): SddmmFeatures => ({
   columns: 4096,
   stored: 1_677_721,
   longestRow: 480,
-  spans: [4096, 4096, 4096],
+  tiles: [8192, 4096, 1024, 256],
   depth: 128,
   batch: 1,
   vectors: true,
   ...change,
 });
 
+const h200 = { multiprocessors: 132, clusters: true };
+
 describe('selectSddmm', () => {
   it('is a pure function that lists every variant once', () => {
-    const choice = selectSddmm(features(), 132);
-    expect(selectSddmm(features(), 132)).toEqual(choice);
-    expect(choice.candidates.map(({ variant }) => variant)).toEqual(['segments', 'rows', 'gather', 'tiles']);
-    expect(choice.candidates.every(({ us }) => us !== undefined && us > 0)).toBe(true);
+    const choice = selectSddmm(features(), h200);
+    expect(selectSddmm(features(), h200)).toEqual(choice);
+    expect(choice.candidates.map(({ variant }) => variant)).toEqual([
+      'segments',
+      'rows',
+      'gather',
+      'tiles',
+      'staged',
+    ]);
+    for (const { variant, us } of choice.candidates) {
+      if (variant === 'staged') expect(us).toBeUndefined();
+      else expect(us).toBeGreaterThan(0);
+    }
   });
 
   it.each<[string, Partial<SddmmFeatures>, string]>([
     ['dense half matrices', { stored: 5_000_000, longestRow: 1300 }, 'tiles'],
     ['sparse uniform matrices', { stored: 336_000, longestRow: 110 }, 'rows'],
-    ['skewed graphs', { rows: 117_659, columns: 117_659, stored: 285_000, longestRow: 1000 }, 'gather'],
+    ['float32 of one in ten', { dtype: 'float32' }, 'staged'],
+    ['dense float32', { dtype: 'float32', stored: 8_000_000, longestRow: 2200 }, 'tiles'],
+    [
+      'skewed graphs',
+      {
+        rows: 117_659,
+        columns: 117_659,
+        stored: 285_000,
+        longestRow: 1000,
+        tiles: [200_000, 180_000, 160_000, 140_000],
+      },
+      'gather',
+    ],
     [
       'attention windows',
       {
@@ -37,51 +63,43 @@ describe('selectSddmm', () => {
         columns: 16_384,
         stored: 8_257_792,
         longestRow: 512,
-        spans: [543, 575, 639],
+        tiles: [4600, 2300, 640, 190],
       },
       'tiles',
     ],
     ['blocks', { format: 'block-sparse' }, 'segments'],
   ])('chooses for %s', (_name, change, variant) => {
-    expect(selectSddmm(features(change), 132).plan.variant).toBe(variant);
-  });
-
-  it('computes a band alone where the matrix is one', () => {
-    const change = { rows: 16_384, columns: 16_384, spans: [543, 575, 639] as const };
-    const { plan } = selectSddmm(features(change), 132, 'tiles');
-    expect(plan.banded).toBe(true);
-    // Wherever it begins within a tile, a span lies in this many of them.
-    const span = change.spans[Math.log2(plan.tileRows) - 5];
-    expect((plan.columnTiles - 1) * plan.tileColumns).toBeGreaterThanOrEqual(span - 1);
-    expect(selectSddmm(features(), 132, 'tiles').plan.banded).toBe(false);
+    expect(selectSddmm(features(change), h200).plan.variant).toBe(variant);
   });
 
   it.each<[string, Partial<SddmmFeatures>]>([
-    ['nothing stored', { stored: 0, longestRow: 0, spans: [0, 0, 0] }],
+    ['nothing stored', { stored: 0, longestRow: 0, tiles: [0, 0, 0, 0] }],
     ['no depth', { depth: 0 }],
-    ['no rows', { rows: 0, stored: 0, longestRow: 0, spans: [0, 0, 0] }],
-    ['no columns', { columns: 0, stored: 0, longestRow: 0, spans: [0, 0, 0] }],
+    ['no rows', { rows: 0, stored: 0, longestRow: 0, tiles: [0, 0, 0, 0] }],
+    ['no columns', { columns: 0, stored: 0, longestRow: 0, tiles: [0, 0, 0, 0] }],
     ['a large batch', { batch: 100_000 }],
     ['2^31 - 1 rows', { rows: 2 ** 31 - 2 }],
   ])('has a plan for %s', (_name, change) => {
     for (const dtype of ['float32', 'float16', 'bfloat16'] as const) {
       for (const vectors of [false, true]) {
-        const { plan, candidates } = selectSddmm(features({ ...change, dtype, vectors }), 132);
+        const { plan, candidates } = selectSddmm(features({ ...change, dtype, vectors }), h200);
         expect(plan.lanes).toBeGreaterThan(0);
         for (const { us } of candidates) expect(us).not.toBeNaN();
       }
     }
   });
 
-  it.each<[string, Partial<SddmmFeatures>, 'rows' | 'gather' | 'tiles']>([
+  it.each<[string, Partial<SddmmFeatures>, SddmmVariant]>([
     ['needs a CSR mask', { format: 'block-sparse' }, 'rows'],
     ['needs a CSR mask', { format: 'block-sparse' }, 'gather'],
     ['needs a CSR mask', { format: 'block-sparse' }, 'tiles'],
-    ['multiples of 16 bytes', { vectors: false }, 'tiles'],
-    ['a batch of at most', { batch: 70_000 }, 'tiles'],
-    ['rows', { rows: 3_000_000 }, 'tiles'],
+    ['multiples of 16 bytes', { vectors: false, dtype: 'float32' }, 'staged'],
+    ['needs float32', {}, 'staged'],
+    ['one stored element in 1024', { stored: 4000 }, 'tiles'],
+    ['a stored element', { stored: 0 }, 'tiles'],
+    ['while recording', { tiles: [undefined, undefined, undefined, undefined] }, 'tiles'],
   ])('says that it %s', (message, change, variant) => {
-    expect(() => selectSddmm(features(change), 132, variant)).toThrow(message);
+    expect(() => selectSddmm(features(change), h200, variant)).toThrow(message);
   });
 });
 
@@ -118,28 +136,58 @@ describe('sddmm', () => {
     expect(errorOf(() => sddmm(mask, a, b, { variant: 'fast' as 'rows' })).code).toBe('ERR_ARGUMENT');
   });
 
-  it.each([32, 64, 128])('measures the bands of %d rows', (height) => {
-    const size = 300;
-    const columnIndices: number[] = [];
+  it('counts and maps the tiles of a pattern', () => {
+    const [rows, columns] = [300, 700];
     const rowPointers = [0];
-    for (let row = 0; row < size; ++row) {
-      // Every seventh row is empty.
-      if (row % 7 !== 0) {
-        columnIndices.push(Math.max(0, row - 20), ...(row < 20 ? [] : [row]));
+    const columnIndices: number[] = [];
+    for (let row = 0; row < rows; ++row) {
+      // Every seventh row is empty; others step through the columns, some densely.
+      for (let column = row % 11; row % 7 !== 0 && column < columns; column += row % 5 === 0 ? 1 : 90) {
+        if ((column * 7 + row) % 3 !== 0) columnIndices.push(column);
       }
       rowPointers.push(columnIndices.length);
     }
-    const mask = device.csr({
-      shape: [size, size],
-      rowPointers,
-      columnIndices,
-      values: columnIndices.map(() => 1),
-    });
-    let widest = 0;
-    for (let panel = 0; panel < size; panel += height) {
-      const inPanel = columnIndices.slice(rowPointers[panel], rowPointers[Math.min(size, panel + height)]);
-      widest = Math.max(widest, Math.max(...inPanel) - Math.min(...inPanel) + 1);
+    const values = columnIndices.map(() => 1);
+    const mask = device.csr({ shape: [rows, columns], rowPointers, columnIndices, values });
+    const [pointers, indices] = [Int32Array.from(rowPointers), Int32Array.from(columnIndices)];
+    for (const [index, shape] of tileShapes.entries()) {
+      const inTile = new Map<string, number[]>();
+      for (let row = 0; row < rows; ++row) {
+        for (let e = rowPointers[row]; e < rowPointers[row + 1]; ++e) {
+          const place = `${Math.floor(row / shape.rows)},${Math.floor(columnIndices[e] / shape.columns)}`;
+          inTile.set(place, [...(inTile.get(place) ?? []), e]);
+        }
+      }
+      const count = mask.topology.tiles[index];
+      expect(count).toBe(inTile.size);
+      const { table, shifts, entries, units } = mapTiles(pointers, indices, columns, shape, count);
+      const met: number[] = [];
+      for (let tile = 0; tile < count; ++tile) {
+        const [panel, column, first, firstUnit] = table.subarray(4 * tile, 4 * tile + 4);
+        const [, , past, pastUnit] = table.subarray(4 * tile + 4, 4 * tile + 8);
+        const elements = Array.from(entries.subarray(first, past), (entry, local) => {
+          const element = local + shifts[tile * shape.rows + (entry >> 8)];
+          // Its row and column, or what the next line finds wrong.
+          const row = panel * shape.rows + (entry >> 8);
+          const right =
+            columnIndices[element] === column * shape.columns + (entry & 255) &&
+            rowPointers[row] <= element &&
+            element < rowPointers[row + 1];
+          return right ? element : -1;
+        });
+        expect(elements).toEqual(inTile.get(`${panel},${column}`));
+        const rowOf = (local: number): number => entries[first + local] >> 8;
+        let local = 0;
+        for (const unit of units.subarray(firstUnit, pastUnit)) {
+          const [begin, size] = [unit & 0xffff, unit >> 16];
+          // A unit that is wrong in any way ends the count early.
+          if (begin !== local || size < 1 || size > 4 || rowOf(begin) !== rowOf(begin + size - 1)) break;
+          local += size;
+        }
+        expect(local).toBe(past - first);
+        met.push(...elements);
+      }
+      expect(met.sort((x, y) => x - y)).toEqual(columnIndices.map((_, e) => e));
     }
-    expect(mask.topology.spans[Math.log2(height) - 5]).toBe(widest);
   });
 });

@@ -8,17 +8,30 @@ namespace {
 SddmmPlan read_plan(CommandReader& in) {
   SddmmPlan plan;
   const int variant = in.small_size("variant");
-  if (variant > static_cast<int>(SddmmVariant::kTiles)) CommandReader::fail("variant", "is not a variant");
+  if (variant > static_cast<int>(SddmmVariant::kStaged)) CommandReader::fail("variant", "is not a variant");
   plan.variant = static_cast<SddmmVariant>(variant);
   plan.vector = in.small_size("vector");
   plan.lanes = in.small_size("lanes");
   plan.splits = in.small_size("splits");
-  plan.tile_rows = in.small_size("tile rows");
-  plan.tile_columns = in.small_size("tile columns");
-  plan.walk = in.small_size("walk");
-  plan.banded = in.flag("banded");
-  plan.column_tiles = in.small_size("column tiles");
+  plan.tile = in.small_size("tile");
   return plan;
+}
+
+SddmmTiles read_tiles(CommandReader& in, const SparsePattern& pattern) {
+  SddmmTiles tiles;
+  tiles.rows = in.small_size("rows of a tile");
+  tiles.count = in.small_size("tiles");
+  tiles.every_column = in.small_size("tiles of a panel");
+  const int64_t units = in.size("units");
+  if (tiles.every_column > 0 && tiles.count % tiles.every_column != 0) CommandReader::fail("tiles", "are not whole panels");
+  tiles.table = in.optional_int32_input("table of tiles", {tiles.count + 1, 4});
+  tiles.shifts = in.optional_int32_input("shifts", {tiles.count, tiles.rows});
+  tiles.entries = static_cast<const uint16_t*>(in.optional_input("entries", sizeof(uint16_t), {pattern.stored}));
+  tiles.units = in.optional_int32_input("units", {units});
+  if (tiles.rows > 0 && !(tiles.table && tiles.shifts && tiles.entries && tiles.units)) {
+    CommandReader::fail("tiles", "are incomplete");
+  }
+  return tiles;
 }
 
 }  // namespace
@@ -46,6 +59,7 @@ SddmmParams read_sddmm(CommandReader& in) {
       in.optional_input("factors", bytes, {strided_extent("factors", p.batch, p.factors_stride, 1, 0, set)});
   p.out = in.output("out", bytes, {strided_extent("out", p.batch, p.out_stride, 1, 0, set)});
   p.plan = read_plan(in);
+  p.tiles = read_tiles(in, s);
   in.finish();
   return p;
 }

@@ -11,20 +11,29 @@ enum class SddmmVariant : int {
   kSegments = 0,  // any problem: a few lanes an element, block-sparse masks by blocks
   kRows = 1,      // CSR: warps by rows, several elements in flight a group of lanes
   kGather = 2,    // CSR: as kRows, warps by elements
-  kTiles = 3,     // CSR: whole tiles of A B^T, sampled; on the tensor cores where half types are
+  kTiles = 3,     // CSR with a tile map: whole tiles of A B^T, sampled; on the tensor cores where half types are
+  kStaged = 4,    // CSR with a tile map, float32: stored products of a tile, its rows of A and B in shared memory
 };
 
 // How lib/ops/sddmm-plan.ts chose to run it; checked again before a launch.
 struct SddmmPlan {
   SddmmVariant variant = SddmmVariant::kSegments;
-  int vector = 1;        // rows, gather: elements that a lane loads at once, 1 or as many as 16 bytes hold
+  int vector = 1;        // elements that a lane loads at once, 1 or as many as 16 bytes hold
   int lanes = 8;         // rows, gather: lanes that sum an element
   int splits = 1;        // rows: warps that share a row
-  int tile_rows = 0;     // tiles
-  int tile_columns = 0;  // tiles
-  int walk = 8;          // tiles: lanes that write a row's elements
-  bool banded = false;   // tiles: each panel of rows begins at its own first stored column ...
-  int column_tiles = 0;  // ... and this many tiles hold what it stores
+  int tile = 0;          // tiles, staged: rows of a tile
+};
+
+// The tiles in which a CSR pattern stores anything, panel by panel and from left to right; made by lib/formats/tile-map.ts. A tile has
+// 32 rows and 64 columns, or 64, 128 or 256 of both. Local indices count a tile's elements in the order of the pattern.
+struct SddmmTiles {
+  int rows = 0;                       // of a tile; 0 for no map
+  int64_t count = 0;                  // tiles, below 2^31
+  int every_column = 0;               // tiles of a panel where all are stored, else 0
+  const int32_t* table = nullptr;     // [count + 1, 4]: panel, tile in the panel, first entry, first unit; the last row ends both
+  const int32_t* shifts = nullptr;    // [count, rows]: of each row, what makes elements of local indices
+  const uint16_t* entries = nullptr;  // [stored]: row within the tile x 256 + column
+  const int32_t* units = nullptr;     // up to 4 elements of a row: first local index + elements x 65536
 };
 
 // `batch` independent problems over one pattern; an operand whose stride is 0 is shared by all of them. Strides and leading
@@ -32,6 +41,7 @@ struct SddmmPlan {
 struct SddmmParams {
   DType dtype = DType::kFloat32;  // of a, b, factors and out; sums are float32
   SparsePattern pattern;          // S, [m, n]
+  SddmmTiles tiles;               // of the pattern; of plan.tile rows where the variant needs it
   int64_t depth = 0;              // k, columns of A and B
   int64_t batch = 1;
   const void* a = nullptr;  // [batch, m, k], rows lda apart

@@ -4,6 +4,7 @@ import { fail } from '../errors.js';
 import { checkHostData } from '../tensor/host-data.js';
 import { maxInt32 } from '../validate.js';
 import { countTiles, type Extents, type TileCounts } from './tile-counts.js';
+import { countStoredTiles } from './tile-shapes.js';
 
 /** Facts of a pattern that all matrices over it share; the same pattern is the same object. */
 export interface Topology {
@@ -19,11 +20,8 @@ export interface Topology {
   readonly variation: number;
   /** Share of the rows that store nothing, 0 to 1. */
   readonly emptyShare: number;
-  /**
-   * Most columns from the first to the last stored one in 32, 64 and 128 consecutive rows that begin at a multiple of as
-   * many: how wide a band is.
-   */
-  readonly spans: readonly [number, number, number];
+  /** Tiles of each of `tileShapes` that store anything. */
+  readonly tiles: readonly [number, number, number, number];
   /** How long rows are cut; undefined where none is. */
   readonly segments: Segments | undefined;
   readonly tileCounts: TileCounts;
@@ -106,8 +104,8 @@ export function topologyOf(
     variation: stored === 0 ? 0 : Math.sqrt(Math.max(0, squares / rows - mean * mean)) / mean,
     emptyShare: rows === 0 ? 0 : emptyRows / rows,
     segments: cutLongRows(rowPointers, longestRow),
-    spans: spansOf(rowPointers, columnIndices),
     tileCounts: countTiles(rowPointers, columnIndices, extents),
+    tiles: countStoredTiles(rowPointers, columnIndices, columns),
   });
 }
 
@@ -136,26 +134,6 @@ const shortestSegment = 64;
 const longestUncut = 512;
 const fewRows = 1024;
 const longestByWarps = 8192;
-
-/** `Topology.spans`. Rows ascend, so that their ends are enough. */
-function spansOf(pointers: Int32Array, indices: Int32Array): [number, number, number] {
-  const span = (height: number): number => {
-    let widest = 0;
-    for (let panel = 0; panel < pointers.length - 1; panel += height) {
-      const end = Math.min(panel + height, pointers.length - 1);
-      let first = maxInt32;
-      let last = -1;
-      for (let row = panel; row < end; ++row) {
-        if (pointers[row] === pointers[row + 1]) continue;
-        first = Math.min(first, indices[pointers[row]]);
-        last = Math.max(last, indices[pointers[row + 1] - 1]);
-      }
-      widest = Math.max(widest, last - first + 1);
-    }
-    return widest;
-  };
-  return [span(32), span(64), span(128)];
-}
 
 function copyPointers(pointers: ArrayLike<unknown>, stored: number): Int32Array {
   const checked = new Int32Array(pointers.length);

@@ -1,14 +1,24 @@
-import { type SddmmCall, type SddmmPlan, type SddmmVariant, sddmmVariants } from '../backends/calls/sddmm.js';
+import {
+  type SddmmCall,
+  type SddmmPlan,
+  type SddmmTiles,
+  type SddmmVariant,
+  sddmmVariants,
+} from '../backends/calls/sddmm.js';
+import type { Device } from '../device/device.js';
 import { fail } from '../errors.js';
 import type { BlockSparseMatrix } from '../formats/block-sparse-matrix.js';
 import type { CsrMatrix } from '../formats/csr-matrix.js';
 import { checkSparseMatrix, type SparseMatrix } from '../formats/sparse-matrix.js';
+import { TileMap } from '../formats/tile-map.js';
+import { type TileRows, tileShapes } from '../formats/tile-shapes.js';
 import type { Topology } from '../formats/topology.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { checkNoOverlap, checkTensor, coincides, type Tensor } from '../tensor/tensor.js';
 import { checkBoolean, checkFloatDType, checkOneOf, checkOptions, checkScalar, own } from '../validate.js';
 import { describeSddmmPlan, type SddmmCandidate, type SddmmFeatures, selectSddmm } from './sddmm-plan.js';
 import { batchOf, checkDense, checkOutMatrix, commonBatch } from './sparse-operands.js';
+import { planDevice } from './spmm-plan.js';
 
 export interface SddmmOptions<M extends SparseMatrix = SparseMatrix> {
   /** S: a matrix over the pattern of `mask`, made by `mask.withValues`. Its values are overwritten. */
@@ -27,7 +37,7 @@ export interface SddmmOptions<M extends SparseMatrix = SparseMatrix> {
 /** What `sddmm` would run, and why. */
 export interface SddmmExplanation {
   readonly variant: SddmmVariant;
-  /** 'vector 8, lanes 8, splits 4', '64x64, walk 8', ... */
+  /** 'vector 8, lanes 8, splits 4', 'vector 8, 64x64', ... */
   readonly parameters: string;
   readonly reason: string;
   /** Every variant: its expected microseconds and parameters, or the problem that rules it out. */
@@ -124,7 +134,7 @@ export function explainSddmm<D extends FloatDType>(
   checkDense(right, 'b', dtype, pattern.columns, left.shape[left.shape.length - 1]);
   const batch = commonBatch(batchOf(left), batchOf(right), 'b') ?? 1;
   const features = featuresOf(matrix, left, right, batch);
-  const { plan, candidates } = selectSddmm(features, multiprocessorsOf(matrix));
+  const { plan, candidates } = selectSddmm(features, planDevice(matrix.device));
   const chosen = candidates.find((candidate) => candidate.variant === plan.variant);
   const others = candidates.filter((candidate) => candidate !== chosen);
   const compared = others.map(
@@ -138,8 +148,9 @@ export function explainSddmm<D extends FloatDType>(
   };
 }
 
-/** The CPU plans as an H200 would, so that what is tested there is what runs. */
-const multiprocessorsOf = ({ device }: SparseMatrix): number => device.info.multiprocessors ?? 132;
+/** Whether sddmm may use such tiles: those of a mask cannot be found while recording. */
+const mapped = (matrix: SparseMatrix, rows: TileRows): boolean =>
+  !matrix.device.capturing || TileMap.has(matrix, rows);
 
 function featuresOf(matrix: SparseMatrix, a: Tensor, b: Tensor, batch: number): SddmmFeatures {
   const { pattern, topology, format } = matrix;
@@ -153,7 +164,7 @@ function featuresOf(matrix: SparseMatrix, a: Tensor, b: Tensor, batch: number): 
     columns: pattern.columns,
     stored: topology.stored,
     longestRow: topology.longestRow,
-    spans: topology.spans,
+    tiles: topology.tiles.map((count, i) => (mapped(matrix, tileShapes[i].rows) ? count : undefined)),
     depth,
     batch,
     vectors: aligned && (depth * dtypeInfo[dtype].bytes) % vectorBytes === 0,
@@ -175,15 +186,26 @@ function planFor(out: SparseMatrix, a: Tensor, b: Tensor, variant: SddmmVariant 
     last.aligned === aligned &&
     last.format === out.format &&
     last.variant === variant &&
-    last.multiprocessors === multiprocessorsOf(out)
+    last.device === out.device &&
+    last.capturing === out.device.capturing
   ) {
     return last.plan;
   }
-  const multiprocessors = multiprocessorsOf(out);
   const features = featuresOf(out, a, b, batch);
-  const { plan } = selectSddmm(features, multiprocessors, variant === 'auto' ? undefined : variant);
-  const { format } = out;
-  remembered.set(topology, { dtype: a.dtype, depth, batch, aligned, format, variant, multiprocessors, plan });
+  const { plan } = selectSddmm(features, planDevice(out.device), variant === 'auto' ? undefined : variant);
+  const { format, device } = out;
+  const { capturing } = device;
+  remembered.set(topology, {
+    dtype: a.dtype,
+    depth,
+    batch,
+    aligned,
+    format,
+    variant,
+    device,
+    capturing,
+    plan,
+  });
   return plan;
 }
 
@@ -194,11 +216,18 @@ interface RememberedPlan {
   readonly aligned: boolean;
   readonly format: string;
   readonly variant: string;
-  readonly multiprocessors: number;
+  readonly device: Device;
+  readonly capturing: boolean;
   readonly plan: SddmmPlan;
 }
 
 const remembered = new WeakMap<Topology, RememberedPlan>();
+
+/** @internal The tiles that a plan needs; the CPU needs none. */
+export function tilesFor(matrix: SparseMatrix, { tile }: SddmmPlan): SddmmTiles | undefined {
+  if (tile === 0 || matrix.device.kind === 'cpu') return undefined;
+  return TileMap.of(matrix, tile as TileRows).call;
+}
 
 /** @internal The call for operands that fit: what the benchmark hands to peers. */
 export function sddmmCall(
@@ -211,6 +240,7 @@ export function sddmmCall(
 ): SddmmCall {
   const { pattern } = out;
   const depth = a.shape[a.shape.length - 1];
+  const plan = planFor(out, a, b, variant);
   return {
     dtype: out.dtype,
     pattern,
@@ -227,6 +257,7 @@ export function sddmmCall(
     out: out.values.view,
     outStride: out.nnz,
     alpha,
-    plan: planFor(out, a, b, variant),
+    plan,
+    tiles: tilesFor(out, plan),
   };
 }

@@ -1,6 +1,7 @@
 import type { Backend, BackendBuffer, View } from '../backends/backend.js';
 import type { Device } from '../device/device.js';
 import { fail, WarptileError } from '../errors.js';
+import type { TileMap } from '../formats/tile-map.js';
 import type { TiledCopy } from '../formats/tiled-copy.js';
 import type { TransposedCopy } from '../formats/transposed-copy.js';
 import type { TransposedPattern } from '../formats/transposed-pattern.js';
@@ -16,6 +17,8 @@ export class Storage {
   readOnly = false;
   /** Of row pointers: the pattern of the transposed matrix, which goes with this memory. */
   transposed: TransposedPattern | undefined;
+  /** Of row pointers: where the tiles of the pattern lie, by the rows of a tile. */
+  tileMaps: Map<number, TileMap> | undefined;
   #references = 1;
 
   constructor(backend: Backend, buffer: BackendBuffer) {
@@ -33,6 +36,8 @@ export class Storage {
     this.backend.free(this.buffer);
     this.transposed?.dispose();
     this.transposed = undefined;
+    for (const map of this.tileMaps?.values() ?? []) map.dispose();
+    this.tileMaps = undefined;
   }
 }
 

@@ -20,9 +20,9 @@ const features = (dtype: FloatDType, depth: number, vectors: boolean): SddmmFeat
   format: 'csr',
   rows: 64,
   columns: 64,
-  stored: 1,
+  stored: 64,
   longestRow: 1000,
-  spans: [64, 64, 64],
+  tiles: [1, 1, 1, 1],
   depth,
   batch: 1,
   vectors,
@@ -82,7 +82,7 @@ function gatherSpecs(dtype: FloatDType): SddmmSpec[] {
 }
 
 // [m, n, k]: the edges of each tile and of its steps over the depth; k is a multiple of 8 throughout.
-const tileShapes: readonly Shape[] = [
+const tileEdges: readonly Shape[] = [
   [1, 1, 8],
   [31, 33, 16],
   [32, 32, 24],
@@ -93,35 +93,71 @@ const tileShapes: readonly Shape[] = [
   [127, 129, 128],
   [128, 128, 56],
   [129, 127, 136],
+  [255, 257, 40],
+  [257, 256, 8],
   [40, 300, 200],
   [300, 40, 264],
   [50, 50, 520],
 ];
 
-/** What sddmm would have been told of the matrix: the widths of its bands. */
-const bandedPlans = (plans: readonly SddmmPlan[]): SddmmPlan[] =>
-  plans.map((plan) => ({ ...plan, banded: true }));
+// Depths at which rows are not aligned.
+const scalarEdges: readonly Shape[] = [
+  [33, 65, 1],
+  [64, 64, 7],
+  [129, 130, 33],
+  [40, 70, 65],
+  [20, 129, 131],
+];
 
 function tileSpecs(dtype: FloatDType): SddmmSpec[] {
   const specs: SddmmSpec[] = [];
-  const plans = [...tilePlans({ ...features(dtype, 64, true), columns: 0 })];
-  for (const plan of plans) {
+  const plansOf = (depth: number, vectors: boolean): SddmmPlan[] =>
+    // As if enough were stored for every shape.
+    (['tiles', ...(vectors && dtype === 'float32' ? (['staged'] as const) : [])] as const).flatMap(
+      (variant) => [...tilePlans({ ...features(dtype, depth, vectors), stored: 1e6 }, variant)],
+    );
+  for (const plan of plansOf(1, false)) {
+    for (const [rows, columns, depth] of scalarEdges) {
+      const reduced = dtype !== 'bfloat16' && depth === 33;
+      specs.push({ pattern: csr(rows, columns, 'skewed', 0.2), depth, dtype, forced: named(plan), reduced });
+    }
+  }
+  for (const plan of plansOf(64, true)) {
     const forced = named(plan);
-    for (const [rows, columns, depth] of tileShapes) {
-      const reduced = dtype !== 'bfloat16' && plan.walk === 8 && rows > 60 && rows < 130;
+    for (const [rows, columns, depth] of tileEdges) {
+      const reduced = dtype !== 'bfloat16' && rows > 60 && rows < 130;
       specs.push({ pattern: csr(rows, columns, 'uniform', 0.1), depth, dtype, forced, reduced });
     }
+    // More units than a block sums at once; more elements than are loaded early.
     specs.push({ pattern: csr(90, 200, 'full'), depth: 24, dtype, forced });
+    specs.push({ pattern: csr(300, 260, 'full'), depth: 72, dtype, forced });
     specs.push({ pattern: csr(150, 290, 'skewed', 0.2), depth: 40, dtype, forced });
     specs.push({ pattern: csr(150, 290, 'lastColumn'), depth: 40, dtype, forced });
     specs.push({ pattern: csr(150, 290, 'empty'), depth: 40, dtype, forced });
     specs.push({ pattern: csr(40, 70, 'uniform', 0.2), depth: 0, dtype, forced });
+    for (const columns of [33, 300, 700]) {
+      specs.push({
+        pattern: csr(300, columns, 'banded', 0.1),
+        depth: 40,
+        dtype,
+        forced,
+        reduced: columns === 300,
+      });
+    }
     specs.push({
       pattern: csr(70, 150, 'skewed', 0.2),
       depth: 16,
       dtype,
       forced,
       batches: [3, 3, 3],
+      scaleByMask: true,
+    });
+    specs.push({
+      pattern: csr(70, 150, 'full'),
+      depth: 136,
+      dtype,
+      forced,
+      batches: [2, 2, 2],
       scaleByMask: true,
     });
     specs.push({
@@ -149,26 +185,6 @@ function tileSpecs(dtype: FloatDType): SddmmSpec[] {
       });
     }
   }
-  for (const plan of bandedPlans(plans)) {
-    const forced = named(plan);
-    for (const columns of [33, 300, 700]) {
-      specs.push({
-        pattern: csr(300, columns, 'banded', 0.1),
-        depth: 40,
-        dtype,
-        forced,
-        reduced: columns === 300,
-      });
-    }
-    specs.push({
-      pattern: csr(70, 150, 'skewed', 0.2),
-      depth: 16,
-      dtype,
-      forced,
-      batches: [undefined, 2, 2],
-    });
-    specs.push({ pattern: csr(150, 290, 'lastColumn'), depth: 40, dtype, forced });
-  }
   return specs;
 }
 
@@ -177,7 +193,7 @@ function plantAll(target: Float64Array, step: number): void {
   for (let i = 0; i < target.length; ++i) if ((i * 7919) % step === 1) target[i] = planted[i % 3];
 }
 
-/** Rows, gather and tiles of every shape. */
+/** Rows, gather, tiles and staged of every shape. */
 export function sddmmVariantSpecsOf(dtype: FloatDType): SddmmSpec[] {
   return [...gatherSpecs(dtype), ...tileSpecs(dtype)];
 }

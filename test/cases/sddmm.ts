@@ -1,8 +1,7 @@
 import type { SddmmPlan } from '../../lib/backends/calls/sddmm.js';
 import { sddmmReference } from '../../lib/backends/reference/sddmm.js';
 import { storedElements } from '../../lib/backends/reference/sparse-pattern.js';
-import type { SparseMatrix } from '../../lib/formats/sparse-matrix.js';
-import { sddmm, sddmmCall } from '../../lib/ops/sddmm.js';
+import { sddmm, sddmmCall, tilesFor } from '../../lib/ops/sddmm.js';
 import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { errorBounds } from '../harness/bound.js';
@@ -28,7 +27,7 @@ export interface SddmmSpec {
   /** Batch of the mask's values, of A and of B; undefined for none. */
   readonly batches?: readonly [number | undefined, number | undefined, number | undefined];
   readonly reduced?: boolean;
-  /** Runs this kernel instead of the one that the planner chooses; a banded plan is given the tiles that the pattern needs. */
+  /** Runs this kernel instead of the one that the planner chooses. */
   readonly forced?: { readonly name: string; readonly plan: SddmmPlan };
   /** Changes A and B to what a special case needs; such a case has the exact fill alone. */
   readonly special?: { readonly name: string; readonly edit: (a: Float64Array, b: Float64Array) => void };
@@ -80,8 +79,8 @@ function makeCase(spec: SddmmSpec): OperationCase {
             if (forced !== undefined) {
               const out = mask.withValues(values as Tensor<FloatDType>);
               const call = sddmmCall(left, right, out, alpha, scaleByMask ? mask : undefined);
-              const plan = withTiles(forced.plan, mask);
-              device.backend.operations.sddmm({ ...call, plan });
+              const { plan } = forced;
+              device.backend.operations.sddmm({ ...call, plan, tiles: tilesFor(mask, plan) });
               return;
             }
             sddmm(mask, left, right, {
@@ -120,13 +119,6 @@ function makeCase(spec: SddmmSpec): OperationCase {
     ...(special === undefined ? {} : { fills: ['exact'] }),
     prepare,
   };
-}
-
-/** As many tiles a panel as the pattern needs. */
-function withTiles(plan: SddmmPlan, { topology }: SparseMatrix): SddmmPlan {
-  if (!plan.banded) return plan;
-  const span = topology.spans[Math.log2(plan.tileRows) - 5];
-  return { ...plan, columnTiles: Math.ceil(Math.max(0, span - 1) / plan.tileColumns) + 1 };
 }
 
 // [m, n, k]: k on each side of a vector (4 and 8) and of a subwarp's step (8, 32 and 64).

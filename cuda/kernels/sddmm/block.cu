@@ -42,6 +42,7 @@ __global__ void __launch_bounds__(kBlockThreads, 6) sddmm_block_kernel(const Sdd
   // One more than the depth, so that 16 threads reading one column of 16 rows meet 16 banks.
   __shared__ float a_tile[kBlockThreadRows * kRows][kBlockTileDepth + 1];
   __shared__ float b_tile[kBlockThreadColumns * kColumns][kBlockTileDepth + 1];
+  follow_previous_kernel();
   const SparsePattern& s = p.pattern;
   const int x = threadIdx.x % kBlockThreadColumns;
   const int y = threadIdx.x / kBlockThreadColumns;
@@ -102,6 +103,7 @@ __global__ void __launch_bounds__(kBlockThreads, 6) sddmm_block_kernel(const Sdd
 template <typename T, int kRows, int kColumns>
 Status launch_blocks(const SddmmParams& params, const LaunchContext& context) {
   LaunchShape shape;
+  shape.overlaps = true;
   shape.grid_x = params.pattern.stored;
   shape.grid_y = std::min(params.batch, kMaxGridYZ);
   shape.threads = kBlockThreads;

@@ -17,9 +17,6 @@ constexpr int kSegment = 32;
 constexpr int kGatherSteps = 8;
 constexpr int kMaxSplits = 64;
 
-// Tiles: most panels of rows and most problems of a batch, the limits of a grid.
-constexpr int64_t kMaxTileBatch = 65535;
-
 // Block-sparse: one block by one CTA of 8 x 16 threads.
 constexpr int kBlockThreadRows = 8;
 constexpr int kBlockThreadColumns = 16;
@@ -38,6 +35,7 @@ template <typename T>
 Status launch_gather(const SddmmParams& params, const LaunchContext& context);
 template <typename T>
 Status launch_tiles(const SddmmParams& params, const LaunchContext& context);
+Status launch_staged(const SddmmParams& params, const LaunchContext& context);
 Status launch_csr(const SddmmParams& params, const LaunchContext& context);
 Status launch_block(const SddmmParams& params, const LaunchContext& context);
 

@@ -27,6 +27,7 @@ namespace {
 
 template <typename T, int kVector>
 __global__ void __launch_bounds__(kCsrThreads) sddmm_csr_segment_kernel(const SddmmParams p) {
+  follow_previous_kernel();
   constexpr int kGroups = kWarpSize / kLanes;
   const SparsePattern& s = p.pattern;
   const int lane = threadIdx.x % kLanes;
@@ -74,6 +75,7 @@ __global__ void __launch_bounds__(kCsrThreads) sddmm_csr_segment_kernel(const Sd
 template <typename T, int kVector>
 Status launch_segments(const SddmmParams& params, const LaunchContext& context) {
   LaunchShape shape;
+  shape.overlaps = true;
   shape.grid_x = ceil_div(params.pattern.stored, kSegment * (kCsrThreads / kWarpSize));
   shape.grid_y = std::min(params.batch, kMaxGridYZ);
   shape.threads = kCsrThreads;

@@ -147,6 +147,8 @@ __global__ void __launch_bounds__(kCsrThreads) sddmm_gather_kernel(const SddmmPa
     same = same && rows_of[i] == rows_of[0];
   }
   const bool one_row = __all_sync(kFullMask, same);
+  // Only the pattern was read so far, which uploads alone write, never a kernel.
+  follow_previous_kernel();
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
     const T* a = static_cast<const T*>(p.a) + problem * p.a_stride;
@@ -173,7 +175,7 @@ __global__ void __launch_bounds__(kCsrThreads) sddmm_gather_kernel(const SddmmPa
 // As `sddmm_gather_kernel`, but `plan.splits` warps share each row: no search, and warps of one multiprocessor that sweep
 // neighbouring rows together find each other's rows of B in L1.
 template <typename T, int kVector, int kLanes>
-__global__ void __launch_bounds__(kCsrThreads) sddmm_row_kernel(const SddmmParams p) {
+__global__ void __launch_bounds__(kCsrThreads, 5) sddmm_row_kernel(const SddmmParams p) {
   using Shape = GatherShape<kLanes>;
   constexpr int kSteps = Shape::kSteps;
   const SparsePattern& s = p.pattern;
@@ -183,16 +185,20 @@ __global__ void __launch_bounds__(kCsrThreads) sddmm_row_kernel(const SddmmParam
   const int64_t row = warp / p.plan.splits;
   // All lanes of a warp leave together: the shuffles below need every one of them.
   if (row >= s.rows) return;
-  const int64_t begin = s.row_ptr[row] + warp % p.plan.splits * Shape::kSegment;
-  const int64_t end = s.row_ptr[row + 1];
-  const int64_t stride = static_cast<int64_t>(p.plan.splits) * Shape::kSegment;
+  // Unsigned: the last step goes past the last element, which 2^31 - 1 elements leave no room for.
+  const uint32_t begin = s.row_ptr[row] + static_cast<uint32_t>(warp % p.plan.splits) * Shape::kSegment;
+  const uint32_t end = s.row_ptr[row + 1];
+  const uint32_t stride = p.plan.splits * Shape::kSegment;
+  // Lanes past the last element repeat it and are not written.
+  const int first_column = begin < end ? s.col[min(begin + lane, end - 1)] : 0;
+  // Only the pattern was read so far, which uploads alone write, never a kernel.
+  follow_previous_kernel();
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
     const T* left = static_cast<const T*>(p.a) + problem * p.a_stride + row * p.lda;
     const T* b = static_cast<const T*>(p.b) + problem * p.b_stride;
-    // Lanes past the last element repeat it and are not written.
-    int next_column = begin < end ? s.col[min(begin + lane, end - 1)] : 0;
-    for (int64_t first = begin; first < end; first += stride) {
+    int next_column = first_column;
+    for (uint32_t first = begin; first < end; first += stride) {
       const int column = next_column;
       if (first + stride < end) next_column = s.col[min(first + stride + lane, end - 1)];
       int columns[kSteps];
@@ -208,6 +214,7 @@ __global__ void __launch_bounds__(kCsrThreads) sddmm_row_kernel(const SddmmParam
 template <typename T, int kVector, int kLanes>
 Status launch_row_kernel(const SddmmParams& params, const LaunchContext& context) {
   LaunchShape shape;
+  shape.overlaps = true;
   shape.grid_x = ceil_div(params.pattern.rows * params.plan.splits, kCsrThreads / kWarpSize);
   shape.grid_y = std::min(params.batch, kMaxGridYZ);
   shape.threads = kCsrThreads;
@@ -217,6 +224,7 @@ Status launch_row_kernel(const SddmmParams& params, const LaunchContext& context
 template <typename T, int kVector, int kLanes>
 Status launch_gather_kernel(const SddmmParams& params, const LaunchContext& context) {
   LaunchShape shape;
+  shape.overlaps = true;
   shape.grid_x = ceil_div(params.pattern.stored, GatherShape<kLanes>::kSegment * (kCsrThreads / kWarpSize));
   shape.grid_y = std::min(params.batch, kMaxGridYZ);
   shape.threads = kCsrThreads;

@@ -37,13 +37,13 @@ Status run_gather(const SddmmParams& p, const LaunchContext& context) {
   }
 }
 
+// Tiles and staged.
 Status run_tiles(const SddmmParams& p, const LaunchContext& context) {
   if (!p.pattern.is_csr()) return Status::unsupported("sddmm: tiles need a CSR mask");
   if (!has_tile(p.dtype, p.plan)) return Status::unsupported("sddmm: no tile kernel of this shape");
-  if (!takes_vectors(p)) return Status::unsupported("sddmm: operands do not fit 16-byte vectors");
-  if (p.batch > kMaxTileBatch || ceil_div(p.pattern.rows, p.plan.tile_rows) > kMaxTileBatch) {
-    return Status::unsupported("sddmm: too many tiles for a grid");
-  }
+  if (p.tiles.rows != p.plan.tile) return Status::unsupported("sddmm: the mask has no map of such tiles");
+  if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("sddmm: operands do not fit 16-byte vectors");
+  if (p.plan.variant == SddmmVariant::kStaged) return launch_staged(p, context);
   switch (p.dtype) {
     case DType::kFloat16:
       return launch_tiles<__half>(p, context);
@@ -64,11 +64,13 @@ bool has_gather(DType dtype, const SddmmPlan& plan) {
 }
 
 bool has_tile(DType dtype, const SddmmPlan& plan) {
-  const int rows = plan.tile_rows;
-  const int columns = plan.tile_columns;
-  if (plan.walk != 8 && plan.walk != 32) return false;
-  if (dtype == DType::kFloat32) return rows == columns && (rows == 32 || rows == 64);
-  return rows == columns ? rows == 32 || rows == 64 || rows == 128 : rows == 64 && columns == 128;
+  const int tile = plan.tile;
+  const bool vectors = plan.vector * static_cast<int>(dtype_bytes(dtype)) == kVectorBytes;
+  if (!vectors && plan.vector != 1) return false;
+  if (plan.variant == SddmmVariant::kStaged) {
+    return dtype == DType::kFloat32 && vectors && (tile == 32 || tile == 64 || tile == 128 || tile == 256);
+  }
+  return tile == 32 || tile == 64 || (tile == 128 && dtype != DType::kFloat32);
 }
 
 }  // namespace sddmm_kernels
@@ -82,6 +84,7 @@ Status sddmm(const SddmmParams& params, const LaunchContext& context) {
     case SddmmVariant::kGather:
       return sddmm_kernels::run_gather(params, context);
     case SddmmVariant::kTiles:
+    case SddmmVariant::kStaged:
       return sddmm_kernels::run_tiles(params, context);
     default:
       return s.is_csr() ? sddmm_kernels::launch_csr(params, context) : sddmm_kernels::launch_block(params, context);

@@ -3,24 +3,37 @@ import type { View } from '../backend.js';
 import type { SparsePattern } from './sparse-pattern.js';
 
 /** As SddmmVariant of cuda/api/sddmm.h, in its order. */
-export const sddmmVariants = ['segments', 'rows', 'gather', 'tiles'] as const;
+export const sddmmVariants = ['segments', 'rows', 'gather', 'tiles', 'staged'] as const;
 export type SddmmVariant = (typeof sddmmVariants)[number];
 
 /** How a backend is to compute it; the CPU heeds none of it. */
 export interface SddmmPlan {
   readonly variant: SddmmVariant;
-  /** Rows, gather: elements that a lane loads at once, and lanes that sum an element. */
+  /** Elements that a lane loads at once. */
   readonly vector: number;
+  /** Rows, gather: lanes that sum an element. */
   readonly lanes: number;
   /** Rows: warps that share a row. */
   readonly splits: number;
-  /** Tiles: their extent, and the lanes that write a row's elements. */
-  readonly tileRows: number;
-  readonly tileColumns: number;
-  readonly walk: number;
-  /** Tiles: each panel of rows begins at its own first stored column, and `columnTiles` tiles hold what it stores. */
-  readonly banded: boolean;
-  readonly columnTiles: number;
+  /** Tiles, staged: rows of a tile; else 0. */
+  readonly tile: number;
+}
+
+/** The tiles in which a CSR pattern stores anything: as SddmmTiles of cuda/api/sddmm.h. */
+export interface SddmmTiles {
+  /** Of a tile. */
+  readonly rows: number;
+  readonly count: number;
+  readonly everyColumn: number;
+  /** int32 [count + 1, 4] */
+  readonly table: View;
+  /** int32 [count, rows] */
+  readonly shifts: View;
+  /** uint16 [stored], as int32 */
+  readonly entries: View;
+  /** int32 [unitCount] */
+  readonly units: View;
+  readonly unitCount: number;
 }
 
 /** S = alpha (A B^T) at the stored elements of a pattern, for each of `batch` problems. Strides are in elements. */
@@ -48,4 +61,6 @@ export interface SddmmCall {
   /** Representable in float32. */
   readonly alpha: number;
   readonly plan: SddmmPlan;
+  /** Of the pattern, where the plan needs them. */
+  readonly tiles: SddmmTiles | undefined;
 }

@@ -23,9 +23,15 @@ export function marshalSddmm(command: CommandWriter, call: SddmmCall): void {
     .number(plan.vector)
     .number(plan.lanes)
     .number(plan.splits)
-    .number(plan.tileRows)
-    .number(plan.tileColumns)
-    .number(plan.walk)
-    .flag(plan.banded)
-    .number(plan.columnTiles);
+    .number(plan.tile);
+  const { tiles } = call;
+  command
+    .number(tiles?.rows ?? 0)
+    .number(tiles?.count ?? 0)
+    .number(tiles?.everyColumn ?? 0)
+    .number(tiles?.unitCount ?? 0)
+    .view(tiles?.table)
+    .view(tiles?.shifts)
+    .view(tiles?.entries)
+    .view(tiles?.units);
 }

@@ -1,0 +1,145 @@
+// What the kernels share that work on the stored tiles of a mask: finding a tile, copying rows of A and B into shared memory, and
+// writing the tile's elements.
+#pragma once
+
+#include "common/checked.h"
+#include "common/launch.cuh"
+#include "common/mma.cuh"
+#include "common/numeric.cuh"
+#include "kernels/sddmm/config.h"
+
+namespace warptile::sddmm_kernels {
+
+// A stage holds 128 bytes of each row: eight chunks of 16 bytes.
+constexpr int kStageRowBytes = 128;
+constexpr int kStageChunks = kStageRowBytes / kVectorBytes;
+template <typename T>
+constexpr int kStageDepth = kStageRowBytes / static_cast<int>(sizeof(T));
+
+// What a block's tile stores. The map of tiles is part of the pattern: written by uploads alone, never by a kernel, and so read before the
+// kernel that runs before has ended.
+struct BlockTile {
+  int first_entry, entries;
+  int first_unit, units;
+};
+
+__device__ __forceinline__ BlockTile find_tile(const SddmmParams& p, int64_t index) {
+  const int4 here = reinterpret_cast<const int4*>(p.tiles.table)[index];
+  const int4 next = reinterpret_cast<const int4*>(p.tiles.table)[index + 1];
+  return {here.z, next.z - here.z, here.w, next.w - here.w};
+}
+
+// The first row and column of a tile. Where every tile is stored they follow from its index, and no load holds up the operands.
+template <int kRows, int kColumns>
+__device__ __forceinline__ int2 tile_origin(const SddmmParams& p, int64_t index) {
+  if (p.tiles.every_column > 0) {
+    const int panel = static_cast<int>(index / p.tiles.every_column);
+    return {panel * kRows, static_cast<int>(index - static_cast<int64_t>(panel) * p.tiles.every_column) * kColumns};
+  }
+  const int2 place = *reinterpret_cast<const int2*>(p.tiles.table + 4 * index);
+  return {place.x * kRows, place.y * kColumns};
+}
+
+// Begins copying the shifts of a tile's rows.
+template <int kRows, int kThreads>
+__device__ __forceinline__ void copy_shifts(const SddmmParams& p, int64_t index, int32_t* shifts) {
+  static_assert(kRows / 4 <= kThreads, "a chunk a thread");
+  const int chunk = threadIdx.x * 4;
+  if (chunk < kRows) copy_async_16(shared_address(shifts + chunk), p.tiles.shifts + index * kRows + chunk, true);
+}
+
+// Copies rows of a dense operand, 128 bytes a step: eight threads share a row. Rows lie kRowBytes apart; with kSwizzle chunk c of row r
+// lies at c ^ (r % 8). Zeros beyond the operand.
+template <typename T, int kRows, int kThreads, int kRowBytes, bool kSwizzle, bool kVectors>
+class RowCopies {
+ public:
+  __device__ __forceinline__ RowCopies(const T* source, int first, int64_t rows, int64_t stride) {
+    const int chunk = threadIdx.x % kStageChunks;
+    const int row = threadIdx.x / kStageChunks;
+    place_ = row * kRowBytes + (kSwizzle ? chunk ^ (row % kStageChunks) : chunk) * kVectorBytes;
+    rows_ = static_cast<int>(rows) - first - row;
+    from_ = source + (static_cast<int64_t>(first) + row) * stride + chunk * kChunk;
+  }
+
+  // Columns from `depth` on, of `columns`. `stride` is that of the constructor.
+  __device__ __forceinline__ void begin(unsigned char* target, int64_t stride, int64_t depth, int64_t columns) const {
+    const int64_t left = columns - depth - threadIdx.x % kStageChunks * kChunk;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      unsigned char* to = target + place_ + i * kTogether * kRowBytes;
+      const bool inside = i * kTogether < rows_ && left > 0;
+      const T* from = from_ + i * kTogether * stride + depth;
+      if constexpr (kVectors) {
+        copy_async_16(shared_address(to), inside ? from : from_, inside);
+      } else {
+        Pack<T, kChunk> pack;
+#pragma unroll
+        for (int v = 0; v < kChunk; ++v) pack.items[v] = inside && v < left ? from[v] : from_float<T>(0.0f);
+        store_pack(reinterpret_cast<T*>(to), pack);
+      }
+    }
+  }
+
+ private:
+  static constexpr int kChunk = kVectorBytes / static_cast<int>(sizeof(T));
+  static constexpr int kTogether = kThreads / kStageChunks;  // rows
+  static constexpr int kEach = kRows / kTogether;
+  static_assert(kRows % kTogether == 0 && kTogether % kStageChunks == 0, "a thread's rows share a place in the swizzle");
+  const T* from_;
+  int rows_;  // from the thread's first row on
+  int place_;
+};
+
+// `value` as the mask's element `element` of a problem.
+template <typename T>
+__device__ __forceinline__ void store_element(const SddmmParams& p, int64_t problem, int64_t element, float value) {
+  value *= p.alpha;
+  if (p.factors != nullptr) value *= to_float(static_cast<const T*>(p.factors)[problem * p.factors_stride + element]);
+  static_cast<T*>(p.out)[problem * p.out_stride + element] = from_float<T>(value);
+}
+
+// Writes the elements of a tile: neighbouring threads neighbouring elements. Made early, it has the first entries loaded by the time they
+// are needed.
+template <typename T, int kThreads>
+class ElementWriter {
+ public:
+  __device__ __forceinline__ ElementWriter(const SddmmParams& p, const BlockTile& tile)
+      : entries_(p.tiles.entries + tile.first_entry), count_(tile.entries) {
+    load(threadIdx.x, early_);
+  }
+
+  // `value_of(row, column)` is the sum of an element at (row, column) of the tile.
+  template <typename ValueOf>
+  __device__ __forceinline__ void write(const SddmmParams& p, int64_t problem, const int32_t* shifts, ValueOf value_of) const {
+    uint32_t now[kTogether];
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) now[i] = early_[i];
+    for (int entry = threadIdx.x; entry < count_; entry += kTogether * kThreads) {
+      uint32_t next[kTogether];
+      load(entry + kTogether * kThreads, next);
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) {
+        const int at = entry + i * kThreads;
+        if (at >= count_) break;
+        const int row = now[i] >> 8;
+        store_element<T>(p, problem, at + static_cast<int64_t>(shifts[row]), value_of(row, static_cast<int>(now[i] & 255)));
+      }
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) now[i] = next[i];
+    }
+  }
+
+ private:
+  static constexpr int kTogether = 4;
+
+  __device__ __forceinline__ void load(int entry, uint32_t (&loaded)[kTogether]) const {
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) loaded[i] = entry + i * kThreads < count_ ? entries_[entry + i * kThreads] : 0;
+  }
+
+  const uint16_t* entries_;
+  int count_;
+  uint32_t early_[kTogether];
+};
+
+}  // namespace warptile::sddmm_kernels
