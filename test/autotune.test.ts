@@ -296,7 +296,7 @@ describe('autotuneSpmm', () => {
     columns: 60,
     stored: a.nnz,
     longestRow: 3,
-    segments: undefined,
+    bins: undefined,
     width: 32,
     batch: 1,
     batchedValues: false,

@@ -30,7 +30,7 @@ describe('CsrMatrix', () => {
     expect([...a.rowPointers.dataSync()]).toEqual(good.rowPointers);
     expect([...a.columnIndices.dataSync()]).toEqual(good.columnIndices);
     expect([...a.values.dataSync()]).toEqual([1.5, -2, 3]);
-    expect(a.topology).toMatchObject({ stored: 3, rows: 3, columns: 4, longestRow: 2, segments: undefined });
+    expect(a.topology).toMatchObject({ stored: 3, rows: 3, columns: 4, longestRow: 2, bins: undefined });
     expect(a.topology.emptyShare).toBeCloseTo(1 / 3);
     expect(a.topology.variation).toBeCloseTo(Math.sqrt(2 / 3));
   });

@@ -1,8 +1,9 @@
 import type { SpmmCall } from '../lib/backends/calls/spmm.js';
+import { binRows } from '../lib/formats/row-bins.js';
 import { shareTiles } from '../lib/formats/tile-counts.js';
-import { cutLongRows } from '../lib/formats/topology.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
-import { groupPlans, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
+import { groupPlans } from '../lib/ops/spmm-gather-plans.js';
+import { type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
 import { floatDTypes } from '../lib/tensor/dtype.js';
 import { Random } from './harness/random.js';
 
@@ -15,7 +16,7 @@ const features = (change: Partial<SpmmFeatures> = {}): SpmmFeatures => ({
   columns: 512,
   stored: 52_000,
   longestRow: 140,
-  segments: undefined,
+  bins: undefined,
   width: 128,
   batch: 1,
   batchedValues: false,
@@ -28,7 +29,7 @@ describe('selectSpmm', () => {
   test('is a pure function that lists every variant with a time or a problem', () => {
     const { plan, candidates } = selectSpmm(features(), h200);
     expect(selectSpmm(features(), h200)).toEqual({ plan, candidates });
-    expect(candidates.map(({ variant }) => variant)).toEqual(['row-split', 'row-group', 'tiles']);
+    expect(candidates.map(({ variant }) => variant)).toEqual(['row-split', 'row-group', 'row-bins', 'tiles']);
     for (const { us, problem } of candidates) expect(us === undefined).toBe(problem !== undefined);
     const fastest = candidates.reduce((a, b) => ((b.us ?? 1e9) < (a.us ?? 1e9) ? b : a));
     expect(plan.variant).toBe(fastest.variant);
@@ -68,7 +69,7 @@ describe('selectSpmm', () => {
   });
 });
 
-describe('cutLongRows', () => {
+describe('binRows', () => {
   const pointers = (lengths: readonly number[]): Int32Array => {
     const result = new Int32Array(lengths.length + 1);
     lengths.forEach((length, row) => {
@@ -77,36 +78,57 @@ describe('cutLongRows', () => {
     return result;
   };
 
-  test('leaves even patterns and few rows alone', () => {
-    expect(cutLongRows(pointers(new Array(5000).fill(600)), 600)).toBeUndefined();
-    expect(cutLongRows(pointers([3, 5000, 2]), 5000)).toBeUndefined();
-    expect(cutLongRows(pointers([]), 0)).toBeUndefined();
+  test('leaves even patterns alone', () => {
+    expect(binRows(pointers(new Array(5000).fill(600)), 600)).toBeUndefined();
+    expect(binRows(pointers([5, 6, 5]), 6)).toBeUndefined();
+    expect(binRows(pointers([]), 0)).toBeUndefined();
   });
 
-  test('covers each long row with segments in order, and no other row', () => {
-    const random = new Random('segments');
+  test('lists every row once by descending length, long ones in segments', () => {
+    const random = new Random('bins');
     const lengths = Array.from({ length: 3000 }, () => random.integer(0, 70));
     lengths[0] = 4000;
     lengths[17] = 999;
+    lengths[1024] = 1024;
     lengths[2999] = 513;
     const rowPointers = pointers(lengths);
-    const { count, longRows, limit, table } = cutLongRows(rowPointers, 4000) ?? fail();
-    expect(table.length).toBe(2 * count + 3 * longRows);
-    expect(longRows).toBe(lengths.filter((length) => length > limit).length);
+    const { items, segments, longRows, limit, atLeast, table } = binRows(rowPointers, 4000) ?? fail();
+    expect(limit).toBe(512);
+    expect(table.length).toBe(4 * items + 3 * longRows);
+    expect(longRows).toBe(4);
+    expect(segments).toBe(8 + 2 + 2 + 2);
+    expect(items).toBe(lengths.length - longRows + segments);
+    const rowOf = (entry: number): number => rowPointers.findIndex((start) => start > entry) - 1;
+    const sizes: number[] = [];
+    const covered = new Map<number, number[]>();
+    const slots = new Map<number, number>();
+    for (let item = 0; item < items; ++item) {
+      const [first, past, target] = table.subarray(4 * item, 4 * item + 3);
+      sizes.push(past - first);
+      const row = target >= 0 ? target : rowOf(first);
+      covered.set(row, [...(covered.get(row) ?? []), first, past]);
+      expect(target < 0).toBe(lengths[row] > limit);
+      if (target < 0) slots.set(~target, row);
+    }
+    atLeast.forEach((count, exponent) => {
+      expect(count).toBe(sizes.filter((size) => size >= 2 ** exponent).length);
+      for (const size of sizes.slice(0, count)) expect(size).toBeGreaterThanOrEqual(2 ** exponent);
+    });
+    expect(covered.size).toBe(lengths.length);
+    for (const [row, ends] of covered) {
+      const sorted = ends.sort((a, b) => a - b);
+      expect(sorted[0]).toBe(rowPointers[row]);
+      expect(sorted[sorted.length - 1]).toBe(rowPointers[row + 1]);
+      for (let i = 1; i + 1 < sorted.length; i += 2) expect(sorted[i]).toBe(sorted[i + 1]);
+    }
     let next = 0;
     for (let i = 0; i < longRows; ++i) {
-      const [row, first, last] = table.subarray(2 * count + 3 * i, 2 * count + 3 * i + 3);
+      const [row, first, past] = table.subarray(4 * items + 3 * i, 4 * items + 3 * i + 3);
       expect(first).toBe(next);
-      next = last;
-      let at = rowPointers[row];
-      for (let segment = first; segment < last; ++segment) {
-        expect(table[2 * segment]).toBe(at);
-        at = table[2 * segment + 1];
-        expect(at - table[2 * segment]).toBeLessThanOrEqual(limit);
-      }
-      expect(at).toBe(rowPointers[row + 1]);
+      for (let slot = first; slot < past; ++slot) expect(slots.get(slot)).toBe(row);
+      next = past;
     }
-    expect(next).toBe(count);
+    expect(next).toBe(segments);
   });
 });
 
@@ -150,11 +172,13 @@ describe('prepare', () => {
 
   test('changes the variant, not the result, and explain says so', async () => {
     const [a, b] = [make(), operand(64)];
-    expect(explainSpmm(a, b).candidates[2].problem).toMatch(/up-to-date copy/);
+    expect(explainSpmm(a, b).candidates.find(({ variant }) => variant === 'tiles')?.problem).toMatch(
+      /up-to-date copy/,
+    );
     const plain = await spmm(a, b).data();
     expect(a.prepare({ n: 64, variant: 'tiles' })).toBe('tiles');
     const explained = explainSpmm(a, b);
-    expect(explained.candidates[2].us).toBeGreaterThan(0);
+    expect(explained.candidates.find(({ variant }) => variant === 'tiles')?.us).toBeGreaterThan(0);
     expect(explained.reason).toMatch(/expected to take [\d.]+ us/);
     expect(await spmm(a, b, { variant: 'tiles' }).data()).toEqual(plain);
   });

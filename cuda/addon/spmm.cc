@@ -8,7 +8,7 @@ namespace {
 SpmmPlan read_plan(CommandReader& in) {
   SpmmPlan plan;
   const int variant = in.small_size("variant");
-  if (variant > static_cast<int>(SpmmVariant::kTiles)) CommandReader::fail("variant", "is not a variant");
+  if (variant > static_cast<int>(SpmmVariant::kRowBins)) CommandReader::fail("variant", "is not a variant");
   plan.variant = static_cast<SpmmVariant>(variant);
   plan.vector = in.small_size("vector");
   plan.lanes = in.small_size("lanes");
@@ -16,17 +16,19 @@ SpmmPlan read_plan(CommandReader& in) {
   plan.warps = in.small_size("warps");
   plan.columns = in.small_size("tile columns");
   plan.cluster = in.small_size("cluster");
+  plan.block_items = in.small_size("block items");
+  plan.warp_items = in.small_size("warp items");
   return plan;
 }
 
-SpmmSegments read_segments(CommandReader& in) {
-  SpmmSegments segments;
-  segments.count = in.small_size("segments");
-  segments.rows = in.small_size("long rows");
-  segments.limit = in.small_size("segment limit");
-  segments.data = in.optional_int32_input("segments", {2 * segments.count + 3 * segments.rows});
-  if (segments.count > 0 && segments.data == nullptr) CommandReader::fail("segments", "are missing");
-  return segments;
+SpmmBins read_bins(CommandReader& in) {
+  SpmmBins bins;
+  bins.items = in.small_size("items");
+  bins.segments = in.small_size("segments");
+  bins.long_rows = in.small_size("long rows");
+  bins.data = in.optional_int32_input("row bins", {4 * bins.items + 3 * bins.long_rows});
+  if (bins.items > 0 && bins.data == nullptr) CommandReader::fail("row bins", "are missing");
+  return bins;
 }
 
 SpmmTiles read_tiles(CommandReader& in, int64_t rows, size_t bytes) {
@@ -75,7 +77,7 @@ SpmmParams read_spmm(CommandReader& in) {
   p.b = in.input("b", bytes, {strided_extent("b", p.batch, p.b_stride, a.columns, p.ldb, p.n)});
   p.c = in.output("c", bytes, {strided_extent("c", p.batch, p.c_stride, a.rows, p.ldc, p.n)});
   p.plan = read_plan(in);
-  p.segments = read_segments(in);
+  p.bins = read_bins(in);
   p.tiles = read_tiles(in, a.rows, bytes);
   in.finish();
   return p;

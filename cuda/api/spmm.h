@@ -11,25 +11,30 @@ enum class SpmmVariant : int {
   kRowSplit = 0,  // CSR: any problem, one group of lanes a row; also stands for the only kernel of block-sparse matrices
   kRowGroup = 1,  // CSR: lanes, lane groups and warps share a row as the plan says
   kTiles = 2,     // tensor cores over a copy of A in dense tiles
+  kRowBins = 3,   // CSR: blocks, warps or parts of warps take rows by their lengths
 };
 
 // How lib/ops/spmm-plan.ts chose to run it; checked again before a launch.
 struct SpmmPlan {
   SpmmVariant variant = SpmmVariant::kRowSplit;
-  int vector = 1;   // row group: elements that a lane loads at once, 1 or as many as 16 bytes hold
-  int lanes = 32;   // row group: lanes side by side over columns
-  int splits = 1;   // row group: groups of lanes over the entries of a row
+  int vector = 1;   // row group, row bins: elements that a lane loads at once, 1 or as many as 16 bytes hold
+  int lanes = 32;   // row group, row bins: lanes side by side over columns
+  int splits = 1;   // row group, row bins: groups of lanes over the entries of a row that shares a warp
   int warps = 1;    // row group: warps over the entries of a row; tiles: that multiply together, 4 with Hopper's instructions
   int columns = 0;  // tiles: columns of C that a block computes
   int cluster = 1;  // tiles: blocks of a cluster that share the depth of a tile of C
+  int64_t block_items = 0;  // row bins: the first items, which take a block each
+  int64_t warp_items = 0;   // row bins: the next ones, which take a warp each
 };
 
-// Parts of rows that are too long for one group: summed apart, then added in order. Of lib/formats/topology.ts.
-struct SpmmSegments {
-  int64_t count = 0;
-  int64_t rows = 0;                // long rows
-  int64_t limit = 0;               // most entries of a row that is not long
-  const int32_t* data = nullptr;   // [count, 2]: first and past the last entry; then [rows, 3]: row, first and past its last segment
+// Rows in the order of descending length, those too long for one block cut into segments that are summed apart, then added in
+// order. Of lib/formats/row-bins.ts.
+struct SpmmBins {
+  int64_t items = 0;      // rows and segments; 0 where there is no such table
+  int64_t segments = 0;   // of all items
+  int64_t long_rows = 0;  // that are cut
+  // [items, 4]: first and past the last entry; row or, of a segment, ~slot; 0; then [long_rows, 3]: row, first and past its last slot
+  const int32_t* data = nullptr;
 };
 
 // A in dense tiles [rows, kSpmmTileDepth], panel by panel of `rows` rows; tiles without entries are left out.
@@ -69,7 +74,7 @@ struct SpmmParams {
   float alpha = 1;
   float beta = 0;
   SpmmPlan plan;
-  SpmmSegments segments;  // CSR; none where no row is long
+  SpmmBins bins;   // CSR; none where rows are about equally long
   SpmmTiles tiles;        // of `values`, which has one set
 };
 

@@ -84,7 +84,7 @@ export function featuresOf(matrix: SparseMatrix, width: number): SpmmFeatures {
     columns: pattern.columns,
     stored: topology.stored,
     longestRow: topology.longestRow,
-    segments: topology.segments,
+    bins: topology.bins,
     width,
     batch: 1,
     batchedValues: matrix.batch !== undefined,

@@ -16,8 +16,8 @@ export interface SparseParts<D extends FloatDType = FloatDType> {
   readonly rowPointers: Tensor<'int32'>;
   readonly columnIndices: Tensor<'int32'>;
   readonly values: Tensor<D>;
-  /** The table of `topology.segments`, for CSR. */
-  readonly segments?: Tensor<'int32'> | undefined;
+  /** The table of `topology.bins`, for CSR. */
+  readonly bins?: Tensor<'int32'> | undefined;
 }
 
 /** @internal The plan of a product and what it was made for. */
@@ -52,8 +52,8 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
   readonly batch: number | undefined;
   /** @internal Shared by every matrix over this pattern. */
   readonly topology: Topology;
-  /** @internal The table of `topology.segments`. */
-  readonly segments: Tensor<'int32'> | undefined;
+  /** @internal The table of `topology.bins`. */
+  readonly bins: Tensor<'int32'> | undefined;
   /** @internal How the last product was planned. */
   lastPlan: RememberedPlan | undefined;
   /** @internal What backends read; CSR has 1 x 1 blocks. */
@@ -73,7 +73,7 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
     this.rowPointers.freeze();
     this.columnIndices.freeze();
     this.values = parts.values;
-    this.segments = parts.segments;
+    this.bins = parts.bins;
     this.dtype = parts.values.dtype;
     this.device = parts.values.device;
     this.batch = parts.values.shape.length > unbatchedRank ? parts.values.shape[0] : undefined;
@@ -153,7 +153,7 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
   /** @internal */
   ownedTensors(): readonly Tensor[] {
     const tensors = [this.rowPointers, this.columnIndices, this.values];
-    return this.segments === undefined ? tensors : [...tensors, this.segments];
+    return this.bins === undefined ? tensors : [...tensors, this.bins];
   }
 
   /** @internal Throws ERR_DISPOSED when a handle or the device is gone. */
@@ -183,14 +183,14 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
       this.rowPointers.to(device),
       this.columnIndices.to(device),
       this.values.to(device),
-      this.segments?.to(device),
+      this.bins?.to(device),
     ]);
     const failed = copies.find((copy) => copy.status === 'rejected');
     if (failed !== undefined) {
       for (const copy of copies) if (copy.status === 'fulfilled') copy.value?.dispose();
       throw failed.reason;
     }
-    const [rowPointers, columnIndices, values, segments] = copies.map(
+    const [rowPointers, columnIndices, values, bins] = copies.map(
       (copy) => (copy as PromiseFulfilledResult<Tensor>).value,
     );
     return {
@@ -199,7 +199,7 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
       rowPointers: rowPointers as Tensor<'int32'>,
       columnIndices: columnIndices as Tensor<'int32'>,
       values: values as Tensor<D>,
-      segments: segments as Tensor<'int32'> | undefined,
+      bins: bins as Tensor<'int32'> | undefined,
     };
   }
 }
@@ -242,7 +242,7 @@ export function uploadParts<D extends FloatDType>(
   shape: readonly [number, number],
   pattern: { topology: Topology; rowPointers: Int32Array; columnIndices: Int32Array },
   makeValues: () => Tensor<D>,
-  withSegments = false,
+  withBins = false,
 ): SparseParts<D> {
   const made: Tensor[] = [];
   const keep = <T extends Tensor>(tensor: T): T => {
@@ -255,9 +255,9 @@ export function uploadParts<D extends FloatDType>(
     const rowPointers = keep(device.tensor(pattern.rowPointers, { dtype: 'int32' }));
     const columnIndices = keep(device.tensor(pattern.columnIndices, { dtype: 'int32' }));
     const { topology } = pattern;
-    const table = withSegments ? topology.segments?.table : undefined;
-    const segments = table === undefined ? undefined : keep(device.tensor(table, { dtype: 'int32' }));
-    return { shape, topology, rowPointers, columnIndices, values, segments };
+    const table = withBins ? topology.bins?.table : undefined;
+    const bins = table === undefined ? undefined : keep(device.tensor(table, { dtype: 'int32' }));
+    return { shape, topology, rowPointers, columnIndices, values, bins };
   } catch (error) {
     for (const tensor of made) tensor.dispose();
     throw error;
@@ -308,11 +308,11 @@ function ones(dtype: FloatDType, elements: number): StorageArray {
 }
 
 function shareParts<E extends FloatDType>(matrix: SparseMatrix, values: Tensor<E>): SparseParts<E> {
-  const { shape, topology, rowPointers, columnIndices, segments } = matrix;
+  const { shape, topology, rowPointers, columnIndices, bins } = matrix;
   return {
     shape,
     topology,
-    segments: segments?.reshape(segments.shape),
+    bins: bins?.reshape(bins.shape),
     rowPointers: rowPointers.reshape(rowPointers.shape),
     columnIndices: columnIndices.reshape(columnIndices.shape),
     values,

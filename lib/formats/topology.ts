@@ -3,6 +3,7 @@
 import { fail } from '../errors.js';
 import { checkHostData } from '../tensor/host-data.js';
 import { maxInt32 } from '../validate.js';
+import { binRows, type RowBins } from './row-bins.js';
 import { countTiles, type Extents, type TileCounts } from './tile-counts.js';
 import { countStoredTiles } from './tile-shapes.js';
 
@@ -22,19 +23,9 @@ export interface Topology {
   readonly emptyShare: number;
   /** Tiles of each of `tileShapes` that store anything. */
   readonly tiles: readonly [number, number, number, number];
-  /** How long rows are cut; undefined where none is. */
-  readonly segments: Segments | undefined;
+  /** Rows by their lengths; undefined where they are few or long, and about equally so. */
+  readonly bins: RowBins | undefined;
   readonly tileCounts: TileCounts;
-}
-
-/** Rows too long for one group of threads, cut into segments that are summed apart. */
-export interface Segments {
-  readonly count: number;
-  readonly longRows: number;
-  /** Most entries of a segment, and of a row that is not cut. */
-  readonly limit: number;
-  /** [count, 2]: first and past the last entry of each segment; then [longRows, 3]: row, first and past its last segment. */
-  readonly table: Int32Array;
 }
 
 export interface CheckedTopology {
@@ -103,37 +94,11 @@ export function topologyOf(
     longestRow,
     variation: stored === 0 ? 0 : Math.sqrt(Math.max(0, squares / rows - mean * mean)) / mean,
     emptyShare: rows === 0 ? 0 : emptyRows / rows,
-    segments: cutLongRows(rowPointers, longestRow),
+    bins: binRows(rowPointers, longestRow),
     tileCounts: countTiles(rowPointers, columnIndices, extents),
     tiles: countStoredTiles(rowPointers, columnIndices, columns),
   });
 }
-
-/** @internal Segments of at most 64 entries or four times the mean, where rows are many and some far longer than that. */
-export function cutLongRows(rowPointers: Int32Array, longestRow: number): Segments | undefined {
-  const rows = rowPointers.length - 1;
-  const mean = rowPointers[rows] / Math.max(1, rows);
-  // Few rows get several warps each, which take a row of some thousands of entries by themselves.
-  if (longestRow <= longestUncut || (rows <= fewRows && longestRow <= longestByWarps)) return undefined;
-  const limit = Math.max(shortestSegment, 2 ** Math.ceil(Math.log2(4 * mean)));
-  if (longestRow <= 4 * limit) return undefined;
-  const segments: number[] = [];
-  const long: number[] = [];
-  for (let row = 0; row < rows; ++row) {
-    const [start, end] = [rowPointers[row], rowPointers[row + 1]];
-    if (end - start <= limit) continue;
-    const first = segments.length / 2;
-    for (let at = start; at < end; at += limit) segments.push(at, Math.min(end, at + limit));
-    long.push(row, first, segments.length / 2);
-  }
-  const table = Int32Array.from([...segments, ...long]);
-  return Object.freeze({ count: segments.length / 2, longRows: long.length / 3, limit, table });
-}
-
-const shortestSegment = 64;
-const longestUncut = 512;
-const fewRows = 1024;
-const longestByWarps = 8192;
 
 function copyPointers(pointers: ArrayLike<unknown>, stored: number): Int32Array {
   const checked = new Int32Array(pointers.length);

@@ -45,7 +45,7 @@ export class TransposedPattern {
   readonly #topology: Topology;
   readonly #rowPointers: Tensor<'int32'>;
   readonly #columnIndices: Tensor<'int32'>;
-  readonly #segments: Tensor<'int32'> | undefined;
+  readonly #bins: Tensor<'int32'> | undefined;
 
   /** Uploads it: all of it or, on an error, nothing. */
   private constructor(device: Device, matrix: SparseMatrix, indices: TransposedIndices) {
@@ -68,8 +68,8 @@ export class TransposedPattern {
       this.order = upload(indices.order);
       this.#rowPointers = upload(indices.rowPointers);
       this.#columnIndices = upload(indices.columnIndices);
-      const { segments } = this.#topology;
-      this.#segments = segments === undefined || matrix.format !== 'csr' ? undefined : upload(segments.table);
+      const { bins } = this.#topology;
+      this.#bins = bins === undefined || matrix.format !== 'csr' ? undefined : upload(bins.table);
     } catch (error) {
       for (const tensor of made) tensor.dispose();
       throw error;
@@ -122,12 +122,11 @@ export class TransposedPattern {
       rowPointers: this.#rowPointers.reshape(this.#rowPointers.shape),
       columnIndices: this.#columnIndices.reshape(this.#columnIndices.shape),
       values,
-      segments: this.#segments?.reshape(this.#segments.shape),
+      bins: this.#bins?.reshape(this.#bins.shape),
     };
   }
 
   dispose(): void {
-    for (const tensor of [this.order, this.#rowPointers, this.#columnIndices, this.#segments])
-      tensor?.dispose();
+    for (const tensor of [this.order, this.#rowPointers, this.#columnIndices, this.#bins]) tensor?.dispose();
   }
 }

@@ -1,6 +1,12 @@
 // Plans of spmm's tile kernels and their expected microseconds on an H200, for lib/ops/spmm-plan.ts.
 
-import { type SpmmPlan, type TileHeight, tileDepth, tileHeights } from '../backends/calls/spmm.js';
+import {
+  noParameters,
+  type SpmmPlan,
+  type TileHeight,
+  tileDepth,
+  tileHeights,
+} from '../backends/calls/spmm.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
 import type { PlanDevice, SpmmFeatures } from './spmm-plan.js';
@@ -46,7 +52,7 @@ export function* tilePlans(
   const widths = groups ? [...narrowest, 64, 128, 256] : warps;
   for (const columns of widths) {
     for (const cluster of device.clusters ? [1, 2, 4, 8] : [1]) {
-      yield { variant: 'tiles', vector: 1, lanes: 32, splits: 1, warps: groups ? 4 : 1, columns, cluster };
+      yield { ...noParameters, variant: 'tiles', warps: groups ? 4 : 1, columns, cluster };
     }
   }
 }

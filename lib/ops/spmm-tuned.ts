@@ -3,14 +3,8 @@
 import type { SpmmPlan } from '../backends/calls/spmm.js';
 import type { Device } from '../device/device.js';
 import type { AutotuneEntry } from '../planning/autotune-cache.js';
-import {
-  describePlan,
-  groupPlans,
-  groupTime,
-  planDevice,
-  type SpmmFeatures,
-  selectSpmm,
-} from './spmm-plan.js';
+import { binPlans, binTime, groupPlans, groupTime } from './spmm-gather-plans.js';
+import { describePlan, planDevice, type SpmmFeatures, selectSpmm } from './spmm-plan.js';
 import { type TileFeatures, tilePlans, tilesTime } from './spmm-tiles-plan.js';
 
 export interface TunedPlan {
@@ -28,7 +22,7 @@ export function planName(plan: SpmmPlan): string {
  * kernels out, as they are.
  */
 export function problemClass(features: SpmmFeatures): string {
-  const { dtype, format, rows, columns, stored, longestRow, width, batch, tiles, segments } = features;
+  const { dtype, format, rows, columns, stored, longestRow, width, batch, tiles, bins } = features;
   const parts = [
     `${format} ${dtype} ${bucket(rows)}x${bucket(columns)}`,
     `stored ${bucket(stored)}`,
@@ -38,7 +32,7 @@ export function problemClass(features: SpmmFeatures): string {
   ];
   if (features.batchedValues) parts.push('batched values');
   if (features.vectors) parts.push('vectors');
-  if (segments !== undefined) parts.push(`segments ${bucket(segments.count)}`);
+  if (bins !== undefined) parts.push(`bins ${bucket(bins.items)} ${bucket(bins.segments)}`);
   if (tiles !== undefined) parts.push(`tiles ${tiles.rows} ${bucket(tiles.count)}`);
   return parts.join(', ');
 }
@@ -57,6 +51,8 @@ function allPlans(features: SpmmFeatures, device: Device): { plan: SpmmPlan; us:
     const { plan } = selectSpmm(features, card, variant);
     if (variant === 'row-group') {
       for (const one of groupPlans(features)) found.push({ plan: one, us: groupTime(features, card, one) });
+    } else if (variant === 'row-bins') {
+      for (const one of binPlans(features)) found.push({ plan: one, us: binTime(features, card, one) });
     } else if (variant === 'tiles') {
       const tiles = features.tiles as TileFeatures;
       for (const one of tilePlans(features, tiles, card)) {

@@ -1,5 +1,5 @@
 import {
-  type SegmentsCall,
+  type RowBinsCall,
   type SpmmCall,
   type SpmmPlan,
   type SpmmVariant,
@@ -268,7 +268,7 @@ export function spmmCall(
   variant: SpmmVariant | 'auto' = 'auto',
   columns?: UsedColumns,
 ): SpmmCall {
-  const { pattern, segments, topology } = a;
+  const { pattern, bins, topology } = a;
   const [ldb, ldc] = [lastDimension(b), lastDimension(out)];
   const width = columns === undefined ? ldb : columns.width;
   const bView = columns === undefined ? b.view : viewFrom(b, columns.b);
@@ -296,13 +296,13 @@ export function spmmCall(
     alpha,
     beta,
     plan,
-    segments: segments === undefined ? undefined : segmentsCall(topology, segments),
+    bins: plan.variant === 'row-bins' ? binsCall(topology, bins) : undefined,
     tiles: tiles?.call,
   };
 }
 
-function segmentsCall({ segments }: Topology, table: Tensor): SegmentsCall | undefined {
-  if (segments === undefined) return undefined;
-  const { count, longRows, limit } = segments;
-  return { count, longRows, limit, table: table.view };
+function binsCall({ bins }: Topology, table: Tensor | undefined): RowBinsCall | undefined {
+  if (bins === undefined || table === undefined) return undefined;
+  const { items, segments, longRows } = bins;
+  return { items, segments, longRows, table: table.view };
 }

@@ -1,6 +1,6 @@
 // spmm of transposed matrices, and of ranges of columns of wider tensors.
 
-import { type SpmmPlan, type TileHeight, tileHeights } from '../../lib/backends/calls/spmm.js';
+import { noParameters, type SpmmPlan, tileHeights } from '../../lib/backends/calls/spmm.js';
 import {
   type HostPattern,
   listRow,
@@ -11,13 +11,14 @@ import { spmmReference } from '../../lib/backends/reference/spmm.js';
 import { TiledCopy } from '../../lib/formats/tiled-copy.js';
 import { transposedMatrix } from '../../lib/formats/transposed-copy.js';
 import { spmm, spmmCall } from '../../lib/ops/spmm.js';
-import { groupPlans } from '../../lib/ops/spmm-plan.js';
+import { binPlans, groupPlans } from '../../lib/ops/spmm-gather-plans.js';
 import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { errorBounds } from '../harness/bound.js';
 import type { OperationCase } from '../harness/case.js';
 import { draw, roundTo } from '../harness/draw.js';
 import { drawPattern, type PatternSpec, patternName, uploadSparse } from './sparse-patterns.js';
+import { type ForcedPlan, runForced } from './spmm.js';
 
 /** First column of a range, and columns of the tensor. */
 type Place = readonly [first: number, wide: number];
@@ -32,7 +33,7 @@ interface Spec {
   readonly beta?: number;
   /** Of the values of A and of B. */
   readonly batches?: readonly [number | undefined, number | undefined];
-  readonly forced?: { readonly name: string; readonly plan: SpmmPlan; readonly tileRows?: TileHeight };
+  readonly forced?: ForcedPlan;
   readonly reduced?: boolean;
 }
 
@@ -119,8 +120,7 @@ function makeCase(spec: Spec): OperationCase {
             }
             const columns = { width, b: bFirst, out: outFirst };
             const call = spmmCall(operand, dense, out, 1, beta, 'row-split', columns);
-            const tiles = operand.values.tiles?.call;
-            device.backend.operations.spmm({ ...call, plan: forced.plan, tiles });
+            runForced(call, operand, forced);
           },
         };
       },
@@ -198,7 +198,7 @@ function transposedSpecs(dtype: FloatDType): Spec[] {
     add(csr(rows, columns, 'full'), 8);
   }
   for (const kind of ['banded', 'lastColumn', 'full', 'empty'] as const) add(csr(19, 23, kind), 17);
-  // Rows of the transpose are long: its own segments.
+  // Rows of the transpose are long: its own bins.
   add({ ...csr(1500, 1200, 'lastColumn') }, 8);
   for (const sizes of [
     [3, undefined],
@@ -260,14 +260,15 @@ function rangeSpecs(dtype: FloatDType): Spec[] {
   return specs;
 }
 
+const someBins = { items: 0, segments: 0, limit: 512, atLeast: new Array<number>(10).fill(0) };
+
 /** Every kind of kernel over ranges that take vectors and ranges that do not. */
 function* forcedSpecs(dtype: FloatDType): Iterable<Spec> {
   const vector = dtype === 'float32' ? 4 : 8;
   for (const [width, b, out] of ranges) {
     if (width === 0) continue;
     const vectors = [width, ...b, ...out].every((size) => size % vector === 0);
-    const features = { dtype, width, vectors } as Parameters<typeof groupPlans>[0];
-    const plans = [...groupPlans(features)];
+    const plans = [...groupPlans({ dtype, width, vectors })];
     for (const plan of [plans[0], plans[plans.length - 1]]) {
       const { lanes, splits, warps } = plan;
       const forced = { name: `group ${plan.vector}x${lanes}x${splits}x${warps}`, plan };
@@ -275,11 +276,19 @@ function* forcedSpecs(dtype: FloatDType): Iterable<Spec> {
       if (width <= 33)
         yield { pattern: csr(1100, 600, 'longRows', 0.9), width, dtype, b, out, forced, beta: 1 };
     }
+    const binned = [...binPlans({ dtype, width, vectors, bins: someBins })];
+    for (const plan of [binned[0], binned[binned.length - 1]]) {
+      const forced: ForcedPlan = {
+        name: `bins ${plan.vector}x${plan.lanes}x${plan.splits}`,
+        plan,
+        items: [2, 9],
+      };
+      yield { pattern: csr(150, 61, 'skewed', 0.15), width, dtype, b, out, forced, beta: 1 };
+    }
     if (dtype === 'float32') continue;
     for (const tileRows of tileHeights) {
       const cluster = tileRows === 64 ? 2 : 1;
-      const shape = { vector: 1, lanes: 32, splits: 1, warps: 1, columns: tileRows, cluster };
-      const plan: SpmmPlan = { variant: 'tiles', ...shape };
+      const plan: SpmmPlan = { ...noParameters, variant: 'tiles', columns: tileRows, cluster };
       const forced = { name: `tiles ${tileRows}/${cluster}`, plan, tileRows };
       yield { pattern: csr(70, 150, 'uniform', 0.2), width, dtype, b, out, forced };
       if (width === 64) {

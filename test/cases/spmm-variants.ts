@@ -1,7 +1,8 @@
 // Every kernel of spmm forced over the shapes at which its tiles end.
 
 import type { SpmmPlan, TileHeight } from '../../lib/backends/calls/spmm.js';
-import { groupPlans, type SpmmFeatures } from '../../lib/ops/spmm-plan.js';
+import { binPlans, groupPlans } from '../../lib/ops/spmm-gather-plans.js';
+import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
 import { type TileFeatures, tilePlans, tileSizes } from '../../lib/ops/spmm-tiles-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
 import { blockShapes, type PatternKind, type PatternSpec } from './sparse-patterns.js';
@@ -19,9 +20,8 @@ const csr = (rows: number, columns: number, kind: PatternKind, density?: number)
 /** Group plans that fit a width: the planner's own, and in the vector-free form, which takes any. */
 function plansFor(dtype: FloatDType, width: number): SpmmPlan[] {
   const vector = dtype === 'float32' ? 4 : 8;
-  const features = { dtype, width } as Parameters<typeof groupPlans>[0];
-  const plain = [...groupPlans({ ...features, vectors: false })];
-  return width % vector === 0 ? [...plain, ...groupPlans({ ...features, vectors: true })] : plain;
+  const plain = [...groupPlans({ dtype, width, vectors: false })];
+  return width % vector === 0 ? [...plain, ...groupPlans({ dtype, width, vectors: true })] : plain;
 }
 
 const groupName = ({ vector, lanes, splits, warps }: SpmmPlan): string =>
@@ -51,6 +51,37 @@ function groupSpecs(dtype: FloatDType): SpmmSpec[] {
   for (const plan of plansFor(dtype, 5)) {
     add(csr(1100, 700, 'longRows'), 5, plan, { batches: [2, undefined] });
     add(csr(30, 40, 'uniform', 0.3), 5, plan, { special: nonFinite(7) });
+  }
+  return specs;
+}
+
+/** Every shape of row bins, with items that take blocks, warps and parts of warps in all proportions. */
+function binSpecs(dtype: FloatDType): SpmmSpec[] {
+  const specs: SpmmSpec[] = [];
+  const vector = dtype === 'float32' ? 4 : 8;
+  const bins = { items: 0, segments: 0, limit: 512, atLeast: new Array<number>(10).fill(0) };
+  const shares = [
+    [0, 0],
+    [3, 9],
+    [2, 1e6],
+    [1e6, 0],
+  ] as const;
+  for (const width of [1, 5, 8, 32, 33, 128, 136, 257]) {
+    for (const vectors of width % vector === 0 ? [true, false] : [false]) {
+      for (const plan of binPlans({ dtype, width, vectors, bins })) {
+        for (const items of shares) {
+          const name = `bins ${plan.vector}x${plan.lanes}x${plan.splits} ${items.join('/')}`;
+          const forced = { name, plan, items };
+          const reduced = dtype !== 'bfloat16' && items[0] === 3;
+          specs.push({ pattern: csr(67, 61, 'skewed', 0.15), width, dtype, forced, reduced });
+          if (width > 33) continue;
+          const cut = { pattern: csr(60, 1300, 'longRows', 0.9), width, dtype, forced };
+          specs.push({ ...cut, alpha: 2, beta: -1, ...(width === 8 ? { batches: [2, 2] as const } : {}) });
+          if (width > 8) continue;
+          specs.push({ pattern: csr(30, 40, 'skewed', 0.3), width, dtype, forced, special: nonFinite(7) });
+        }
+      }
+    }
   }
   return specs;
 }
@@ -149,7 +180,7 @@ function plantAll(target: Float64Array, step: number): void {
   for (let i = 0; i < target.length; ++i) if ((i * 7919) % step === 1) target[i] = planted[i % 3];
 }
 
-/** Row groups of every shape and, for half types, tiles of every size and cluster. */
+/** Row groups and row bins of every shape and, for half types, tiles of every size and cluster. */
 export function variantSpecsOf(dtype: FloatDType): SpmmSpec[] {
-  return [...groupSpecs(dtype), ...tileSpecs(dtype)];
+  return [...groupSpecs(dtype), ...binSpecs(dtype), ...tileSpecs(dtype)];
 }

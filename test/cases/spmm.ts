@@ -1,6 +1,7 @@
-import type { SpmmPlan, TileHeight } from '../../lib/backends/calls/spmm.js';
+import type { SpmmCall, SpmmPlan, TileHeight } from '../../lib/backends/calls/spmm.js';
 import { storedElements } from '../../lib/backends/reference/sparse-pattern.js';
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
+import type { SparseMatrix } from '../../lib/formats/sparse-matrix.js';
 import { TiledCopy } from '../../lib/formats/tiled-copy.js';
 import { spmm, spmmCall } from '../../lib/ops/spmm.js';
 import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
@@ -29,12 +30,36 @@ export interface SpmmSpec {
   readonly batches?: readonly [number | undefined, number | undefined];
   readonly reduced?: boolean;
   /** Runs this kernel instead of the one that the planner chooses. */
-  readonly forced?: { readonly name: string; readonly plan: SpmmPlan; readonly tileRows?: TileHeight };
+  readonly forced?: ForcedPlan;
   /** Changes inputs to what a special case needs; such a case has the exact fill alone. */
   readonly special?: {
     readonly name: string;
     readonly edit: (values: Float64Array, b: Float64Array) => void;
   };
+}
+
+/** A kernel to run instead of the one that the planner chooses. */
+export interface ForcedPlan {
+  readonly name: string;
+  /** Of row bins: without the items that take a block or a warp each. */
+  readonly plan: SpmmPlan;
+  readonly tileRows?: TileHeight;
+  /** Row bins: most items that take a block each, and a warp each. */
+  readonly items?: readonly [number, number];
+}
+
+/** Runs `call` by the kernel that `forced` says. */
+export function runForced(call: SpmmCall, matrix: SparseMatrix, { plan, items }: ForcedPlan): void {
+  const { spmm: run } = matrix.device.backend.operations;
+  if (items === undefined) {
+    run({ ...call, plan, tiles: matrix.values.tiles?.call });
+    return;
+  }
+  const { bins } = matrix.topology;
+  if (bins === undefined || matrix.bins === undefined) throw new Error('the rows are about equally long');
+  const blockItems = Math.min(items[0], bins.items);
+  const warpItems = Math.min(items[1], bins.items - blockItems);
+  run({ ...call, plan: { ...plan, blockItems, warpItems }, bins: { ...bins, table: matrix.bins.view } });
 }
 
 export function makeSpmmCase(spec: SpmmSpec): OperationCase {
@@ -74,9 +99,7 @@ export function makeSpmmCase(spec: SpmmSpec): OperationCase {
           inputs: [...matrix.ownedTensors(), dense],
           run: ([out]) => {
             if (forced !== undefined) {
-              const call = spmmCall(matrix, dense, out, alpha, beta);
-              const tiles = matrix.values.tiles?.call;
-              device.backend.operations.spmm({ ...call, plan: forced.plan, tiles });
+              runForced(spmmCall(matrix, dense, out, alpha, beta), matrix, forced);
               return;
             }
             spmm(matrix, dense, { out: out as Tensor<FloatDType>, alpha, beta });

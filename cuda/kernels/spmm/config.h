@@ -16,6 +16,14 @@ constexpr int kGroupThreads = 128;
 constexpr int kMaxGroupWarps = 8;  // a row
 constexpr int kChunk = 4;          // entries whose columns are loaded at once, and whose rows of B are in flight together
 
+// Bins: 8 warps a block, which share an item, take one each, or several each.
+constexpr int kBinWarps = 8;
+constexpr int kBinThreads = 32 * kBinWarps;
+constexpr int kBinSplits = 4;
+constexpr int kBinBlocks = 3;  // of a multiprocessor at least: what is gathered has a long way
+constexpr int kBinFill = 7;    // times that the warps fill the device before one takes several items in turn
+constexpr int kBinRounds = 6;
+
 // Tiles: blocks of a cluster (the largest portable size), and the panels that a grid holds.
 constexpr int kMaxCluster = 8;
 constexpr int64_t kMostItems = 65535;
@@ -33,6 +41,7 @@ static_assert(kBlockTileDepth <= kBlockThreads, "one thread finds each row of a 
 
 // False where no kernel was compiled for the plan.
 bool has_group(DType dtype, const SpmmPlan& plan);
+bool has_bins(DType dtype, const SpmmPlan& plan);
 bool has_tiles(const SpmmPlan& plan, int tile_rows);
 bool has_float_tiles(const SpmmPlan& plan, int tile_rows);
 
@@ -40,6 +49,8 @@ template <typename T>
 Status launch_group(const SpmmParams& params, const LaunchContext& context);
 template <typename T>
 Status launch_hopper_tiles(const SpmmParams& params, const LaunchContext& context);
+template <typename T>
+Status launch_bins(const SpmmParams& params, const LaunchContext& context);
 template <typename T>
 Status launch_tiles(const SpmmParams& params, const LaunchContext& context);
 Status launch_float_tiles(const SpmmParams& params, const LaunchContext& context);

@@ -21,12 +21,18 @@ bool takes_vectors(const SpmmParams& p) {
   return aligned(p.b) && aligned(p.c);
 }
 
+// What the kernels rely on that load chunks of entries and vectors of B.
+Status check_gather(const SpmmParams& p) {
+  if (!aligned(p.pattern.col)) return Status::unsupported("spmm: column indices are not at a multiple of 16 bytes");
+  if (p.ldb > INT32_MAX) return Status::unsupported("spmm: rows of B are 2^31 elements apart or more");
+  if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
+  return Status::ok();
+}
+
 Status run_group(const SpmmParams& p, const LaunchContext& context) {
   if (!p.pattern.is_csr()) return Status::unsupported("spmm: row groups need a CSR matrix");
   if (!has_group(p.dtype, p.plan)) return Status::unsupported("spmm: no row-group kernel of this shape");
-  if (!aligned(p.pattern.col)) return Status::unsupported("spmm: row groups need column indices at a multiple of 16 bytes");
-  if (p.ldb > INT32_MAX) return Status::unsupported("spmm: row groups need rows of B less than 2^31 elements apart");
-  if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
+  WARPTILE_RETURN_IF_ERROR(check_gather(p));
   switch (p.dtype) {
     case DType::kFloat16:
       return launch_group<__half>(p, context);
@@ -43,6 +49,24 @@ Status run_hopper_tiles(const SpmmParams& p, const LaunchContext& context) {
   if (p.tiles.items == nullptr || !aligned(p.tiles.items)) return Status::unsupported("spmm: tiles are not shared out");
   if (p.batch > kMostItems || p.tiles.items_count > kMostItems) return Status::limit("spmm: too many problems or items");
   return p.dtype == DType::kFloat16 ? launch_hopper_tiles<__half>(p, context) : launch_hopper_tiles<__nv_bfloat16>(p, context);
+}
+
+Status run_bins(const SpmmParams& p, const LaunchContext& context) {
+  if (!p.pattern.is_csr() || p.bins.items == 0) return Status::unsupported("spmm: the matrix has no table of rows by length");
+  if (!has_bins(p.dtype, p.plan)) return Status::unsupported("spmm: no row-bin kernel of this shape");
+  if (p.plan.block_items > p.bins.items || p.plan.warp_items > p.bins.items - p.plan.block_items) {
+    return Status::invalid("spmm: more items have blocks or warps than there are");
+  }
+  WARPTILE_RETURN_IF_ERROR(check_gather(p));
+  if (!aligned(p.bins.data)) return Status::unsupported("spmm: row bins need a table at a multiple of 16 bytes");
+  switch (p.dtype) {
+    case DType::kFloat16:
+      return launch_bins<__half>(p, context);
+    case DType::kBFloat16:
+      return launch_bins<__nv_bfloat16>(p, context);
+    default:
+      return launch_bins<float>(p, context);
+  }
 }
 
 Status run_tiles(const SpmmParams& p, const LaunchContext& context) {
@@ -80,6 +104,26 @@ bool has_group(DType dtype, const SpmmPlan& plan) {
   return plan.warps == 1 || plan.splits == all;
 }
 
+bool has_bins(DType dtype, const SpmmPlan& plan) {
+  if (plan.splits != 1 && (plan.splits != kBinSplits || plan.lanes > 8)) return false;
+  const int vector = kVectorBytes / static_cast<int>(dtype_bytes(dtype));
+  switch (plan.lanes) {
+    case 1:
+      return plan.vector == 1 || (plan.vector == 8 && vector == 8);
+    case 2:
+      return plan.vector == 4 && vector == 4;
+    case 4:
+      return plan.vector == 8 && vector == 8;
+    case 8:
+    case 32:
+      return plan.vector == 1 || plan.vector == vector;
+    case 16:
+      return plan.vector == vector;
+    default:
+      return false;
+  }
+}
+
 bool has_tiles(const SpmmPlan& plan, int tile_rows) {
   if (tile_rows != 32 && tile_rows != 64 && tile_rows != 128) return false;
   if (!power_of_two(plan.cluster, kMaxCluster)) return false;
@@ -101,6 +145,8 @@ Status spmm(const SpmmParams& params, const LaunchContext& context) {
   switch (params.plan.variant) {
     case SpmmVariant::kRowGroup:
       return spmm_kernels::run_group(params, context);
+    case SpmmVariant::kRowBins:
+      return spmm_kernels::run_bins(params, context);
     case SpmmVariant::kTiles:
       return spmm_kernels::run_tiles(params, context);
     default:

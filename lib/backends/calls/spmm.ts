@@ -3,13 +3,13 @@ import type { View } from '../backend.js';
 import type { SparsePattern } from './sparse-pattern.js';
 
 /** As SpmmVariant of cuda/api/spmm.h, in its order. */
-export const spmmVariants = ['row-split', 'row-group', 'tiles'] as const;
+export const spmmVariants = ['row-split', 'row-group', 'tiles', 'row-bins'] as const;
 export type SpmmVariant = (typeof spmmVariants)[number];
 
 /** How a backend is to compute it; the CPU heeds only whether it reads `tiles`. */
 export interface SpmmPlan {
   readonly variant: SpmmVariant;
-  /** Row group: elements that a lane loads at once; lanes over columns, groups of lanes and warps over the entries of a row. */
+  /** Row group and bins: elements that a lane loads at once; lanes over columns, groups of lanes and warps over the entries of a row. */
   readonly vector: number;
   readonly lanes: number;
   readonly splits: number;
@@ -17,14 +17,29 @@ export interface SpmmPlan {
   /** Tiles: columns that a block computes, and blocks of a cluster that share the depth; `warps` multiply together, 4 on Hopper. */
   readonly columns: number;
   readonly cluster: number;
+  /** Row bins: items that take a block each, then items that take a warp each. */
+  readonly blockItems: number;
+  readonly warpItems: number;
 }
 
-/** The table of lib/formats/topology.ts, `Segments`. */
-export interface SegmentsCall {
-  readonly count: number;
+/** The parameters of a plan, for variants to set what they heed. */
+export const noParameters = {
+  vector: 1,
+  lanes: 32,
+  splits: 1,
+  warps: 1,
+  columns: 0,
+  cluster: 1,
+  blockItems: 0,
+  warpItems: 0,
+} as const satisfies Omit<SpmmPlan, 'variant'>;
+
+/** The table of lib/formats/row-bins.ts. */
+export interface RowBinsCall {
+  readonly items: number;
+  readonly segments: number;
   readonly longRows: number;
-  readonly limit: number;
-  /** int32 [2 count + 3 longRows] */
+  /** int32 [4 items + 3 longRows] */
   readonly table: View;
 }
 
@@ -75,8 +90,8 @@ export interface SpmmCall {
   readonly alpha: number;
   readonly beta: number;
   readonly plan: SpmmPlan;
-  /** None where no row is long, and for blocks. */
-  readonly segments: SegmentsCall | undefined;
+  /** For plans of the variant 'row-bins'. */
+  readonly bins: RowBinsCall | undefined;
   /** For plans of the variant 'tiles': the same numbers as `values`. */
   readonly tiles: TilesCall | undefined;
 }

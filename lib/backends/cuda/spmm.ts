@@ -16,7 +16,7 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .view(call.values)
     .view(call.b)
     .view(call.c);
-  const { plan, segments, tiles } = call;
+  const { plan, bins, tiles } = call;
   command
     .number(spmmVariants.indexOf(plan.variant))
     .number(plan.vector)
@@ -25,10 +25,12 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .number(plan.warps)
     .number(plan.columns)
     .number(plan.cluster)
-    .number(segments?.count ?? 0)
-    .number(segments?.longRows ?? 0)
-    .number(segments?.limit ?? 0)
-    .view(segments?.table)
+    .number(plan.blockItems)
+    .number(plan.warpItems)
+    .number(bins?.items ?? 0)
+    .number(bins?.segments ?? 0)
+    .number(bins?.longRows ?? 0)
+    .view(bins?.table)
     .number(tiles?.rows ?? 0)
     .number(tiles?.count ?? 0)
     .view(tiles?.panelPointers)

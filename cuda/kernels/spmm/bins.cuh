@@ -1,0 +1,299 @@
+// SpMM, CSR with rows of very different lengths.   C[i,:] = alpha sum_p val[p] B[col[p],:] + beta C[i,:]
+// Layout    A: row_ptr by `items`, col/val[nnz];  B [k,n];  C [m,n];  items [count]: first and past the last entry, row or ~slot, 0
+// Tiling    an item is a row, or a segment of one too long; items descend by length. The first ones take a block each, then come
+//           those of a warp each, then those of which a warp takes several, kLanes x kSplits lanes each:
+//
+//               blocks 0 ..      | item 0 | item 1 |                8 warps an item, 32 / kLanes groups of lanes in each
+//               then             | 8 items | 8 items |              a warp an item
+//               then             | 8 warps x kItems x rounds items |         kSplits groups of lanes an item
+//
+//           A group of lanes covers kLanes kVector columns; entries go in chunks of four, dealt out to the groups in turn. The sums of
+//           segments go to slots of a workspace, which a second kernel adds.
+// Memory    shared: 8 warps x 1 KiB at most, for blocks that share an item
+// Roofline  nnz (bytes of val + 4) + gathered rows of B + C. Where B outgrows the L2 cache, column tiles are narrow enough that
+//           its part for one of them stays there: grid x runs over items, y over column tiles
+// Numerics  float32 accumulators; groups, warps and segments are added in a fixed order: bitwise repeatable.
+//           |error| <= (nnz of the row + 2) 2^-24 sum |a b|, then one rounding to the output
+// Requires  as group.cuh; items 16-byte aligned; n and the batch within one grid
+// Source    row binning as in CSR-adaptive SpMV (Greathouse and Daga, 2014), segments of long rows as in RoDe (PPoPP 2024)
+#pragma once
+
+#include <algorithm>
+
+#include "common/checked.h"
+#include "common/launch.cuh"
+#include "common/numeric.cuh"
+#include "kernels/spmm/config.h"
+#include "kernels/spmm/entries.cuh"
+
+namespace warptile::spmm_kernels {
+
+template <typename T>
+struct BinParams {
+  const int4* items;  // [items]
+  EntryArrays<T> a;
+  const T* b;
+  uint32_t ldb;
+  uint32_t block_items;  // taken by a block each
+  uint32_t warp_items;   // taken by a warp each
+  uint32_t warp_blocks;  // ceil(warp_items / 8)
+  uint32_t count;        // of all items
+  uint32_t rounds;       // items that a group of lanes takes one after another
+  uint32_t n;
+  float alpha;
+  float beta;
+  T* c;
+  int64_t ldc;
+  int64_t values_stride;
+  int64_t b_stride;
+  int64_t c_stride;
+  float* partial;  // [batch, segments, n]
+  int64_t segments;
+};
+
+// First and past the last entry; none past the last item.
+struct Span {
+  uint32_t first, last;
+};
+__device__ __forceinline__ Span load_span(const int4* items, uint32_t item, uint32_t past) {
+  if (item >= past) return {0, 0};
+  const uint2 loaded = *reinterpret_cast<const uint2*>(items + item);
+  return {loaded.x, loaded.y};
+}
+
+template <typename T, int kVector>
+__device__ __forceinline__ void store_item(const BinParams<T>& p, int target, uint32_t column, const float (&sum)[kVector]) {
+  if (target < 0) {
+    float* slot = p.partial + (blockIdx.z * p.segments + ~target) * p.n + column;
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) slot[v] = sum[v];
+  } else {
+    store_scaled<T, kVector>(p.c + blockIdx.z * p.c_stride + target * p.ldc + column, sum, p.alpha, p.beta);
+  }
+}
+
+// Adds up the sums of the groups of kLanes lanes in each `kSpan` lanes.
+template <int kVector, int kLanes, int kSpan>
+__device__ __forceinline__ void add_groups(float (&sum)[kVector]) {
+#pragma unroll
+  for (int offset = kLanes; offset < kSpan; offset *= 2) {
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) sum[v] += __shfl_xor_sync(kFullMask, sum[v], offset);
+  }
+}
+
+// An item by all groups of lanes of a warp or, with kWarps > 1, of a block.
+template <typename T, int kVector, int kLanes, int kWarps>
+__device__ __forceinline__ void take_long_item(const BinParams<T>& p, uint32_t item, uint32_t past) {
+  constexpr int kGroups = kWarpSize / kLanes;
+  constexpr int kTile = kLanes * kVector;
+  __shared__ float warp_sums[kWarps > 1 ? kWarps * kTile : 1];
+  const int lane = threadIdx.x % kWarpSize;
+  const int warp = threadIdx.x / kWarpSize;
+  const int part = (kWarps > 1 ? warp * kGroups : 0) + lane / kLanes;
+  const Span place = load_span(p.items, item, past);
+  const uint32_t start = place.first / kChunk * kChunk + part * kChunk;
+  ChunkColumns head{};
+  if (start < place.last) head = load_columns(p.a, start);
+  follow_previous_kernel();
+  const uint32_t column = blockIdx.y * kTile + lane % kLanes * kVector;
+  // n is a multiple of kVector: a vector that begins inside lies inside. Lanes outside still take part in the shuffles.
+  const bool inside = column < p.n;
+  float sum[kVector] = {};
+  if (inside && start < place.last) {
+    const T* values = p.a.values + blockIdx.z * p.values_stride;
+    const T* b = p.b + blockIdx.z * p.b_stride + column;
+    add_entries<T, kVector>(p.a, values, b, p.ldb, head, load_values(p.a, values, start), start, kWarps * kGroups * kChunk,
+                            place.first, place.last, sum);
+  }
+  add_groups<kVector, kLanes, kWarpSize>(sum);
+  if constexpr (kWarps > 1) {
+    float* mine = warp_sums + warp * kTile + lane % kLanes * kVector;
+    if (lane < kLanes) {
+#pragma unroll
+      for (int v = 0; v < kVector; ++v) mine[v] = sum[v];
+    }
+    __syncthreads();
+    if (part == 0) {
+#pragma unroll
+      for (int other = 1; other < kWarps; ++other) {
+#pragma unroll
+        for (int v = 0; v < kVector; ++v) sum[v] += mine[other * kTile + v];
+      }
+    }
+  }
+  if (part == 0 && inside && item < past) store_item<T, kVector>(p, p.items[item].z, column, sum);
+}
+
+// Items of few entries, `rounds` by a group of lanes, one after another: while the rows of B of one are waited for, the entries of the
+// next and the place of the one after it are under way.
+template <typename T, int kVector, int kLanes, int kSplits>
+__device__ __forceinline__ void take_short_items(const BinParams<T>& p, uint32_t first_item) {
+  constexpr int kItems = kWarpSize / (kLanes * kSplits);
+  const int lane = threadIdx.x % kWarpSize;
+  const int part = lane / kLanes % kSplits;
+  const uint32_t column = blockIdx.y * (kLanes * kVector) + lane % kLanes * kVector;
+  const bool inside = column < p.n;
+  const T* b = p.b + blockIdx.z * p.b_stride + column;
+  const T* values = p.a.values + blockIdx.z * p.values_stride;
+  const auto start_of = [&](const Span& place) { return place.first / kChunk * kChunk + part * kChunk; };
+  const auto has_entries = [&](const Span& place) { return start_of(place) < place.last; };
+  uint32_t item = first_item + lane / (kLanes * kSplits);
+  Span place = load_span(p.items, item, p.count);
+  Span next = load_span(p.items, item + kItems, p.rounds > 1 ? p.count : 0);
+  ChunkColumns columns{};
+  if (has_entries(place)) columns = load_columns(p.a, start_of(place));
+  follow_previous_kernel();
+  Pack<T, kChunk> factors{};
+  if (has_entries(place)) factors = load_values(p.a, values, start_of(place));
+  for (uint32_t round = 0; round < p.rounds; ++round) {
+    const Span after = load_span(p.items, item + 2 * kItems, round + 2 < p.rounds ? p.count : 0);
+    ChunkColumns next_columns{};
+    Pack<T, kChunk> next_factors{};
+    if (has_entries(next)) {
+      next_columns = load_columns(p.a, start_of(next));
+      next_factors = load_values(p.a, values, start_of(next));
+    }
+    float sum[kVector] = {};
+    const uint32_t start = start_of(place);
+    const uint32_t last = place.last;
+    if (inside && start < last) {
+      add_entries<T, kVector>(p.a, values, b, p.ldb, columns, factors, start, kSplits * kChunk, place.first, last, sum);
+    }
+    __syncwarp();
+    add_groups<kVector, kLanes, kLanes * kSplits>(sum);
+    if (part == 0 && inside && item < p.count) store_item<T, kVector>(p, p.items[item].z, column, sum);
+    item += kItems;
+    place = next;
+    next = after;
+    columns = next_columns;
+    factors = next_factors;
+  }
+}
+
+template <typename T, int kVector, int kLanes, int kSplits>
+__global__ void __launch_bounds__(kBinThreads, kBinBlocks) spmm_bins_kernel(const BinParams<T> p) {
+  constexpr int kItems = kWarpSize / (kLanes * kSplits);
+  const uint32_t warp = threadIdx.x / kWarpSize;
+  // The pattern was written by copies from the host, which no kernel overlaps: it may be read while the kernel before this one ends.
+  if (blockIdx.x < p.block_items) {
+    take_long_item<T, kVector, kLanes, kBinWarps>(p, blockIdx.x, p.block_items);
+  } else if (blockIdx.x < p.block_items + p.warp_blocks) {
+    const uint32_t item = p.block_items + (blockIdx.x - p.block_items) * kBinWarps + warp;
+    take_long_item<T, kVector, kLanes, 1>(p, item, p.block_items + p.warp_items);
+  } else {
+    const uint32_t block = blockIdx.x - p.block_items - p.warp_blocks;
+    const uint32_t first = p.block_items + p.warp_items + (block * kBinWarps + warp) * (kItems * p.rounds);
+    take_short_items<T, kVector, kLanes, kSplits>(p, first);
+  }
+}
+
+// Adds the segments of each long row, in order: a thread a column.
+template <typename T>
+__global__ void __launch_bounds__(kGroupThreads)
+    spmm_add_segments_kernel(const SpmmParams p, const int32_t* long_rows, const float* __restrict__ partial) {
+  const int32_t* long_row = long_rows + 3 * static_cast<int64_t>(blockIdx.x);
+  const int64_t row = long_row[0];
+  const int64_t first = long_row[1];
+  const int64_t last = long_row[2];
+  follow_previous_kernel();
+  for (int64_t problem = blockIdx.z; problem < p.batch; problem += gridDim.z) {
+    for (int64_t tile = blockIdx.y; tile * kGroupThreads < p.n; tile += gridDim.y) {
+      const int64_t column = tile * kGroupThreads + threadIdx.x;
+      if (column >= p.n) continue;
+      const float* source = partial + problem * p.bins.segments * p.n + column;
+      float sum[1] = {};
+#pragma unroll 8
+      for (int64_t segment = first; segment < last; ++segment) sum[0] += source[segment * p.n];
+      store_scaled<T, 1>(static_cast<T*>(p.c) + problem * p.c_stride + row * p.ldc + column, sum, p.alpha, p.beta);
+    }
+  }
+}
+
+template <typename T, int kVector, int kLanes, int kSplits>
+Status launch_bin_shape(const SpmmParams& params, const LaunchContext& context, float* partial) {
+  constexpr int kItems = kWarpSize / (kLanes * kSplits);
+  const SpmmBins& bins = params.bins;
+  BinParams<T> p{};
+  p.items = reinterpret_cast<const int4*>(bins.data);
+  p.a = {params.pattern.col, static_cast<const T*>(params.values), static_cast<uint32_t>(params.pattern.stored),
+         takes_value_vectors(params)};
+  p.b = static_cast<const T*>(params.b);
+  p.c = static_cast<T*>(params.c);
+  p.partial = partial;
+  p.n = static_cast<uint32_t>(params.n);
+  p.ldc = params.ldc;
+  p.values_stride = params.values_stride;
+  p.b_stride = params.b_stride;
+  p.c_stride = params.c_stride;
+  p.segments = bins.segments;
+  p.ldb = static_cast<uint32_t>(params.ldb);
+  p.block_items = static_cast<uint32_t>(params.plan.block_items);
+  p.warp_items = static_cast<uint32_t>(params.plan.warp_items);
+  p.count = static_cast<uint32_t>(bins.items);
+  p.warp_blocks = static_cast<uint32_t>(ceil_div(params.plan.warp_items, kBinWarps));
+  p.alpha = params.alpha;
+  p.beta = params.beta;
+  const int64_t others = bins.items - params.plan.block_items - params.plan.warp_items;
+  const int64_t column_tiles = ceil_div(params.n, kLanes * kVector);
+  // Several items for each group of lanes only where warps are many.
+  const int64_t warps = ceil_div(others, kItems) * column_tiles * params.batch;
+  const int64_t filled = kBinFill * kBinBlocks * kBinWarps * static_cast<int64_t>(context.limits->multiprocessors);
+  p.rounds = static_cast<uint32_t>(std::clamp<int64_t>(warps / filled, 1, kBinRounds));
+  LaunchShape shape;
+  shape.overlaps = true;
+  shape.threads = kBinThreads;
+  shape.grid_x = params.plan.block_items + p.warp_blocks + ceil_div(others, kBinWarps * kItems * p.rounds);
+  shape.grid_y = column_tiles;
+  shape.grid_z = params.batch;
+  return launch(context, spmm_bins_kernel<T, kVector, kLanes, kSplits>, shape, p);
+}
+
+template <typename T, int kVector, int kLanes>
+Status launch_bin_splits(const SpmmParams& params, const LaunchContext& context, float* partial) {
+  if constexpr (kLanes <= 8) {
+    if (params.plan.splits == kBinSplits) return launch_bin_shape<T, kVector, kLanes, kBinSplits>(params, context, partial);
+  }
+  return launch_bin_shape<T, kVector, kLanes, 1>(params, context, partial);
+}
+
+// Requires has_bins(params.dtype, params.plan).
+template <typename T>
+Status launch_bins(const SpmmParams& params, const LaunchContext& context) {
+  constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
+  const SpmmBins& bins = params.bins;
+  void* workspace = nullptr;
+  if (bins.segments > 0) {
+    const auto bytes = checked_product({params.batch, bins.segments, params.n, static_cast<int64_t>(sizeof(float))});
+    if (!bytes) return Status::limit("spmm: the workspace has more bytes than 64 bits count");
+    WARPTILE_RETURN_IF_ERROR(context.workspace->allocate(static_cast<size_t>(*bytes), &workspace));
+  }
+  float* partial = static_cast<float*>(workspace);
+  const auto run = [&]() -> Status {
+    const int lanes = params.plan.lanes;
+    if (params.plan.vector == 1) {
+      if (lanes == 1) return launch_bin_splits<T, 1, 1>(params, context, partial);
+      if (lanes == 8) return launch_bin_splits<T, 1, 8>(params, context, partial);
+      return launch_bin_splits<T, 1, 32>(params, context, partial);
+    }
+    if constexpr (kVector == 8) {
+      if (lanes == 1) return launch_bin_splits<T, kVector, 1>(params, context, partial);
+      if (lanes == 4) return launch_bin_splits<T, kVector, 4>(params, context, partial);
+    } else {
+      if (lanes == 2) return launch_bin_splits<T, kVector, 2>(params, context, partial);
+    }
+    if (lanes == 8) return launch_bin_splits<T, kVector, 8>(params, context, partial);
+    if (lanes == 16) return launch_bin_splits<T, kVector, 16>(params, context, partial);
+    return launch_bin_splits<T, kVector, 32>(params, context, partial);
+  };
+  WARPTILE_RETURN_IF_ERROR(run());
+  LaunchShape shape;
+  shape.overlaps = true;
+  shape.threads = kGroupThreads;
+  shape.grid_x = bins.long_rows;
+  shape.grid_y = std::min(ceil_div(params.n, kGroupThreads), kMaxGridYZ);
+  shape.grid_z = std::min(params.batch, kMaxGridYZ);
+  return launch(context, spmm_add_segments_kernel<T>, shape, params, bins.data + 4 * bins.items, partial);
+}
+
+}  // namespace warptile::spmm_kernels

@@ -1,0 +1,122 @@
+// What the kernels share that gather rows of B by the entries of rows of A: chunks of entries, sums, stores.
+#pragma once
+
+#include <cstdint>
+
+#include "common/numeric.cuh"
+#include "kernels/spmm/config.h"
+
+namespace warptile::spmm_kernels {
+
+template <typename T>
+struct EntryArrays {
+  const int32_t* col;  // [stored], at a multiple of 16 bytes
+  const T* values;     // [batch, stored]
+  uint32_t stored;
+  int32_t value_vectors;  // values may be loaded kChunk at once
+};
+
+// Four consecutive entries of the arrays; those outside of the row are loaded with the others and left out of the sums.
+struct ChunkColumns {
+  int items[kChunk];
+};
+
+template <typename T>
+__device__ __forceinline__ ChunkColumns load_columns(const EntryArrays<T>& a, uint32_t at) {
+  ChunkColumns columns;
+  if (at + kChunk <= a.stored) {
+    const auto loaded = load_pack<int, kChunk>(a.col + at);
+#pragma unroll
+    for (int u = 0; u < kChunk; ++u) columns.items[u] = loaded.items[u];
+  } else {
+#pragma unroll
+    for (int u = 0; u < kChunk; ++u) columns.items[u] = at + u < a.stored ? a.col[at + u] : 0;
+  }
+  return columns;
+}
+
+template <typename T>
+__device__ __forceinline__ Pack<T, kChunk> load_values(const EntryArrays<T>& a, const T* values, uint32_t at) {
+  if (at + kChunk <= a.stored && a.value_vectors) return load_pack<T, kChunk>(values + at);
+  // The arrays end inside of this chunk, or the values are misaligned.
+  Pack<T, kChunk> result;
+#pragma unroll
+  for (int u = 0; u < kChunk; ++u) result.items[u] = at + u < a.stored ? values[at + u] : from_float<T>(0.0f);
+  return result;
+}
+
+template <typename T, int kVector>
+__device__ __forceinline__ void add_entry(float value, const Pack<T, kVector>& row, float (&sum)[kVector]) {
+#pragma unroll
+  for (int v = 0; v < kVector; ++v) sum[v] = fmaf(value, to_float(row.items[v]), sum[v]);
+}
+
+template <typename T>
+__device__ __forceinline__ const T* row_of(const T* b, int column, uint32_t ldb) {
+  return b + static_cast<uint64_t>(static_cast<uint32_t>(column)) * ldb;
+}
+
+// Adds the entries of the chunk at `at` that lie in [first, last). `b` points at this lane's columns of row 0 of B.
+template <typename T, int kVector>
+__device__ __forceinline__ void add_chunk(const ChunkColumns& columns, const Pack<T, kChunk>& values, uint32_t at,
+                                          uint32_t first, uint32_t last, const T* b, uint32_t ldb, float (&sum)[kVector]) {
+  Pack<T, kVector> rows[kChunk];
+  if (at >= first && at + kChunk <= last) {
+#pragma unroll
+    for (int u = 0; u < kChunk; ++u) rows[u] = load_pack<T, kVector>(row_of(b, columns.items[u], ldb));
+#pragma unroll
+    for (int u = 0; u < kChunk; ++u) add_entry<T, kVector>(to_float(values.items[u]), rows[u], sum);
+    return;
+  }
+  // What is not stored must not be read: it may be NaN.
+#pragma unroll
+  for (int u = 0; u < kChunk; ++u) {
+    if (at + u >= first && at + u < last) rows[u] = load_pack<T, kVector>(row_of(b, columns.items[u], ldb));
+  }
+#pragma unroll
+  for (int u = 0; u < kChunk; ++u) {
+    if (at + u >= first && at + u < last) add_entry<T, kVector>(to_float(values.items[u]), rows[u], sum);
+  }
+}
+
+// Adds the entries in [first, last) of the chunks at `at`, at + step, ...; `columns` and `factors` are those of the first chunk, which
+// begins before `last`. Unsigned, so that a step past the last entry of 2^31 - 1 does not wrap around.
+template <typename T, int kVector>
+__device__ __forceinline__ void add_entries(const EntryArrays<T>& a, const T* values, const T* b, uint32_t ldb,
+                                            ChunkColumns columns, Pack<T, kChunk> factors, uint32_t at, uint32_t step,
+                                            uint32_t first, uint32_t last, float (&sum)[kVector]) {
+#pragma unroll 1
+  for (uint32_t next = at + step; next < last; next += step) {
+    // Before the rows of B are waited for.
+    const ChunkColumns next_columns = load_columns(a, next);
+    const Pack<T, kChunk> next_factors = load_values(a, values, next);
+    add_chunk<T, kVector>(columns, factors, at, first, last, b, ldb, sum);
+    columns = next_columns;
+    factors = next_factors;
+    at = next;
+  }
+  add_chunk<T, kVector>(columns, factors, at, first, last, b, ldb, sum);
+}
+
+template <typename T, int kVector>
+__device__ __forceinline__ void store_scaled(T* c, const float (&sum)[kVector], float alpha, float beta) {
+  Pack<T, kVector> result;
+  if (beta == 0) {
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) result.items[v] = from_float<T>(alpha * sum[v]);
+  } else {
+    const auto old = load_pack<T, kVector>(c);
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) result.items[v] = from_float<T>(fmaf(beta, to_float(old.items[v]), alpha * sum[v]));
+  }
+  store_pack<T, kVector>(c, result);
+}
+
+// Whether every set of values begins where kChunk of them may be loaded at once.
+inline bool takes_value_vectors(const SpmmParams& params) {
+  const int64_t bytes = static_cast<int64_t>(dtype_bytes(params.dtype));
+  const int64_t address = static_cast<int64_t>(reinterpret_cast<uintptr_t>(params.values));
+  return address % (kChunk * bytes) == 0 && params.values_stride % kChunk == 0;
+}
+
+}  // namespace warptile::spmm_kernels
