@@ -39,6 +39,7 @@ export async function hunt(
     columns: ['warm'],
     peers: [goalLibrary],
     energy: false,
+    tune: false,
   };
   const careful: Plan = { ...quick, effort: { samples: 15, budgetMs: 300 } };
   const rows: Row[] = [];

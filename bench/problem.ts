@@ -61,7 +61,9 @@ export interface BoundProblem {
   run(): void;
   /** The given rows one after another, before rounding, and how far each element may be off. */
   reference(rows: readonly number[]): Expectation;
-  /** What the operation chose to run. */
+  /** Measures the likely plans and remembers the fastest with the device, which was opened with `autotune`. */
+  tune?(): Promise<unknown>;
+  /** What the operation chooses to run, now. */
   readonly variant?: string;
   /** Microseconds on the host's clock that building what the operation runs on took, ahead of the first call. */
   readonly prepareUs?: number;

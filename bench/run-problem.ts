@@ -17,6 +17,8 @@ export interface Plan {
   /** Libraries to compare with; absent for all that there are. */
   readonly peers?: readonly string[];
   readonly energy: boolean;
+  /** Problems that can are tuned before they are measured. */
+  readonly tune: boolean;
   /** PyTorch's process; absent to do without. */
   readonly torch?: TorchPeer;
 }
@@ -42,6 +44,7 @@ export async function runProblem(
   let bound: BoundProblem | undefined;
   try {
     bound = problem.bind(device);
+    if (plan.tune) await bound.tune?.();
     const check = await checkProblem(bound, `${op} ${name} ${dtype}`, device.kind === 'cpu' ? 8 : 16);
     const { run } = bound;
     const { effort, columns } = plan;

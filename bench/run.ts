@@ -26,6 +26,8 @@ export interface BenchmarkOptions {
   /** Libraries to compare with; absent for all that there are. */
   readonly peers?: readonly string[];
   readonly energy: boolean;
+  /** Measures the likely plans of each problem first; the device was opened with `autotune`. */
+  readonly tune: boolean;
 }
 
 /** What the runner tells while it works. */
@@ -80,12 +82,12 @@ export async function runBenchmark(
   return makeReport(device, ceilings, rows);
 }
 
-function planOf(device: Device, { scale, columns, peers, energy }: BenchmarkOptions): Plan {
+function planOf(device: Device, { scale, columns, peers, energy, tune }: BenchmarkOptions): Plan {
   const effort =
     scale === 'quick'
       ? { samples: 3, budgetMs: 20 }
       : { samples: 9, budgetMs: device.kind === 'cpu' ? 300 : 150 };
-  return { effort, columns, energy, ...(peers === undefined ? {} : { peers }) };
+  return { effort, columns, energy, tune, ...(peers === undefined ? {} : { peers }) };
 }
 
 function contextOf(device: Device, options: BenchmarkOptions): ProblemContext {

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { checkProblem } from '../bench/check.js';
 import { powerLaw, uniform, window } from '../bench/generators.js';
 import { measure } from '../bench/measure.js';
@@ -5,9 +8,10 @@ import { Operand } from '../bench/operands.js';
 import { measurePeers } from '../bench/peers.js';
 import type { BoundProblem, ProblemContext } from '../bench/problem.js';
 import { families } from '../bench/problems/index.js';
+import { spmmFamily } from '../bench/problems/spmm.js';
 import { coarsePeers, peerProblems, type Row, rowsTable } from '../bench/report.js';
 import { shareOfRoof } from '../bench/roofline.js';
-import { type Device, openDevice } from '../lib/index.js';
+import { type Device, openDevice, type SpmmTuning } from '../lib/index.js';
 
 let device: Device;
 beforeAll(async () => {
@@ -26,6 +30,23 @@ const tiny: ProblemContext = {
     { name: 'b', group: 'uniform', csr: window(50, 7) },
   ],
 };
+
+test('a problem is tuned with the device that runs it', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'warptile-'));
+  const tuned = await openDevice('cpu', { autotune: { file: path.join(folder, 'tuned.json') } });
+  try {
+    const [problem] = spmmFamily.problems(tiny);
+    const bound = problem.bind(tuned);
+    const tuning = (await bound.tune?.()) as SpmmTuning | undefined;
+    expect(tuning?.measured.length).toBeGreaterThan(1);
+    expect(tuned.memory().used).toBeGreaterThan(0);
+    bound.dispose();
+    expect(tuned.memory().used).toBe(0);
+  } finally {
+    tuned.dispose();
+    rmSync(folder, { recursive: true });
+  }
+});
 
 describe.each(families.map((family) => [family.operation, family] as const))('%s', (operation, family) => {
   const [problem] = family.problems(tiny);

@@ -18,7 +18,12 @@ afterAll(() => rmSync(folder, { recursive: true }));
 /** The command on the CPU, from a folder that is not the package's. */
 function warptile(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   const main = path.join(root, 'dist/esm/lib/cli/main.js');
-  const env = { ...process.env, WARPTILE_ADDON: 'none', DEBUG: '' };
+  const env = {
+    ...process.env,
+    WARPTILE_ADDON: 'none',
+    DEBUG: '',
+    WARPTILE_AUTOTUNE_CACHE: path.join(folder, 'tuned.json'),
+  };
   return spawnSync(process.execPath, [main, ...args], { cwd: folder, env, encoding: 'utf8' });
 }
 
@@ -108,6 +113,13 @@ describe('warptile', () => {
     ])
       expect(operations).toContain(name);
   }, 30_000);
+
+  test('bench --tune measures plans before the problem', () => {
+    const options = ['spmm', '--quick', '--tune', '--n', '8', '--dtype', 'float32', '--no-peers'];
+    const { status, stdout } = warptile('bench', ...options);
+    expect(stdout).toMatch(/All 2 problems pass their check/);
+    expect(status).toBe(0);
+  });
 
   test('bench --data reads folders within folders', () => {
     const data = path.join(folder, 'data');

@@ -1,6 +1,7 @@
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
 import type { Device } from '../../lib/device/device.js';
 import { explainSpmm, spmm, spmmCall } from '../../lib/ops/spmm.js';
+import { autotuneSpmm } from '../../lib/ops/spmm-autotune.js';
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
 import { expectedSums } from '../expectation.js';
 import { uniform } from '../generators.js';
@@ -62,11 +63,15 @@ function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): B
   matrix.prepare({ n });
   device.backend.synchronizeSync();
   const prepareUs = 1000 * (performance.now() - start);
-  const { variant, parameters } = explainSpmm(matrix, dense);
   return {
     output,
     rows: pattern.rows,
-    ...(device.kind === 'cpu' ? {} : { variant: `${variant} ${parameters}`.trim(), prepareUs }),
+    ...(device.kind === 'cpu' ? {} : { prepareUs }),
+    get variant() {
+      const { variant, parameters } = explainSpmm(matrix, dense);
+      return device.kind === 'cpu' ? 'reference' : `${variant} ${parameters}`.trim();
+    },
+    tune: () => autotuneSpmm(matrix, dense),
     run: () => {
       spmm(matrix, dense, options);
     },

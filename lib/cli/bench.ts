@@ -38,6 +38,7 @@ interface BenchOptions {
   /** false: none; undefined: all that there are. */
   readonly peers?: readonly string[] | boolean;
   readonly energy?: boolean;
+  readonly tune?: boolean;
   readonly hunt?: number;
   readonly seed: string;
   readonly json?: string;
@@ -68,6 +69,10 @@ export function benchCommand(): Command {
     .option('--peers <libraries>', `compare with these only: ${libraries.join(',')}`, parseLibraries)
     .option('--no-peers', 'leave the vendor libraries out')
     .option('--energy', "joules of a call, over windows of 5 s of the card's energy counter")
+    .option(
+      '--tune',
+      "measure the likely plans of each spmm first, and keep the fastest in the user's autotune cache",
+    )
     .option('--hunt <count>', 'random problems instead: prints those that cuSPARSE does faster', parseCount)
     .option('--seed <text>', 'which random problems the hunt takes', 'hunt')
     .option(
@@ -127,7 +132,7 @@ async function bench(operations: readonly string[], options: BenchOptions): Prom
 
 async function runAll(operations: readonly string[], options: BenchOptions): Promise<Report> {
   const matrices = await loadMatrices(options.data);
-  const device = await openNamed(options.device);
+  const device = await openNamed(options.device, { autotune: options.tune ?? false });
   console.log(`${matrices.length} sparse matrices from ${options.data}`);
   const { filter, peers } = options;
   return withBar(device, (bar) => {
@@ -144,6 +149,7 @@ async function runAll(operations: readonly string[], options: BenchOptions): Pro
         columns: columnsOf(options),
         ...(peers === false ? { peers: [] } : Array.isArray(peers) ? { peers } : {}),
         energy: options.energy ?? false,
+        tune: options.tune ?? false,
       },
       {
         start: (total) => bar.start(total),

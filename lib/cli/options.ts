@@ -26,8 +26,8 @@ export function positiveInteger(text: string, before: number[] = []): number[] {
 }
 
 /** Opens the device and says which one it is; of 'auto' on the CPU, why. */
-export async function openNamed(id: string): Promise<Device> {
-  const device = await openDevice(id as 'auto');
+export async function openNamed(id: string, options?: { autotune?: boolean }): Promise<Device> {
+  const device = await openDevice(id as 'auto', options);
   const { name, computeCapability, driverVersion, runtimeVersion } = device.info;
   const details =
     device.kind === 'cuda'
