@@ -78,9 +78,21 @@ __device__ __forceinline__ uint32_t address_in_block(uint32_t address, int rank)
   return mapped;
 }
 
-// Writes to the shared memory of any block of the cluster (PTX ISA, "st").
-__device__ __forceinline__ void store_in_cluster(uint32_t address, float x, float y) {
-  asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x), "f"(y) : "memory");
+// Copies `bytes` (a multiple of 16) of this block's shared memory to that of any block of the cluster, where their arrival counts for
+// `barrier`, which is there too (PTX ISA, "cp.async.bulk").
+__device__ __forceinline__ void copy_in_cluster(uint32_t target, uint32_t source, uint32_t bytes, uint32_t barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(target),
+               "r"(source), "r"(bytes), "r"(barrier)
+               : "memory");
+}
+
+// Lets the copy engine see what this thread wrote to shared memory (PTX ISA, "fence.proxy.async").
+__device__ __forceinline__ void fence_shared_writes() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// A barrier of the first `threads` threads of a block, whole warps (PTX ISA, "bar.sync").
+template <int kThreads>
+__device__ __forceinline__ void synchronize_first() {
+  asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");
 }
 
 #endif

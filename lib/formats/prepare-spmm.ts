@@ -19,7 +19,7 @@ export interface PrepareOptions {
 }
 
 /** A copy may be as large as this many times the matrix, or as this many bytes. */
-const mostMultiple = 16;
+const mostMultiple = 24;
 const mostSmallBytes = 2 ** 24;
 
 /** @internal As CsrMatrix.prepare. */

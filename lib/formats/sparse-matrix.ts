@@ -114,7 +114,7 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
    * out of use, and calling `prepare` again brings it up to date.
    * @returns The variant that `spmm` now runs for n columns.
    * @throws WarptileError ERR_ARGUMENT, ERR_DISPOSED, ERR_OUT_OF_MEMORY, ERR_UNSUPPORTED inside a capture and where a variant
-   * that is asked for is impossible, ERR_LIMIT where its copy would pass 16 times the matrix's own memory (and 16 MiB).
+   * that is asked for is impossible, ERR_LIMIT where its copy would pass 24 times the matrix's own memory (and 16 MiB).
    */
   abstract prepare(options: PrepareOptions): SpmmVariant;
 

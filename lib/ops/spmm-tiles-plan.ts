@@ -51,7 +51,7 @@ export function* tilePlans(
   const warps = dtype === 'float32' ? floatTileColumns(rows) : [rows];
   const widths = groups ? [...narrowest, 64, 128, 256] : warps;
   for (const columns of widths) {
-    for (const cluster of device.clusters ? [1, 2, 4, 8] : [1]) {
+    for (const cluster of device.clusters && !(groups && columns === 256) ? [1, 2, 4, 8] : [1]) {
       yield { ...noParameters, variant: 'tiles', warps: groups ? 4 : 1, columns, cluster };
     }
   }

@@ -123,6 +123,8 @@ __global__ void __launch_bounds__(kPackThreads) spmm_fill_tiles_kernel(const Spm
           source[(block * a.block_rows + row % a.block_rows) * a.block_columns + offset];
     }
   }
+  // The tile kernels read the copy before they wait for the kernel before them: it must be visible when the last block ends.
+  __threadfence();
 }
 
 }  // namespace

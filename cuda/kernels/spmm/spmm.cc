@@ -129,7 +129,7 @@ bool has_tiles(const SpmmPlan& plan, int tile_rows) {
   if (!power_of_two(plan.cluster, kMaxCluster)) return false;
   if (plan.warps == 1) return plan.columns == tile_rows;
   const bool columns = plan.columns == 64 || plan.columns == 128 || plan.columns == 256 || (plan.columns == 32 && tile_rows == 64);
-  return plan.warps == 4 && tile_rows >= 64 && columns;
+  return plan.warps == 4 && tile_rows >= 64 && columns && (plan.cluster == 1 || plan.columns < 256);
 }
 
 bool has_float_tiles(const SpmmPlan& plan, int tile_rows) {

@@ -6,8 +6,8 @@
 //               copies     | tile 0, rows of B | tile 1, rows of B | ...        a ring of `stages` stages, each a barrier for "full"
 //               multiplies     | wgmma m64 nkN k16, 4 times | ...               and one for "empty"
 //
-//           A block's sums leave from registers. The blocks of a cluster send each other theirs (distributed shared memory), a share
-//           of the rows to each. Parts of a panel go to a workspace, and a second kernel adds them.
+//           A block's sums leave from registers. The blocks of a cluster send each other theirs (copies between shared memories), a
+//           share of the rows to each. Parts of a panel go to a workspace, and a second kernel adds them.
 // Memory    shared: `stages` times 64 (kM + kN) elements (64 x 64: 16 KiB, 128 x 256: 48 KiB), and sums where there is a cluster;
 //           accumulators kN / 2 a thread
 // Roofline  bytes of the tiles, once for each kN columns, B once a panel from L2; tensor cores for wide B
@@ -50,8 +50,7 @@ struct HopperTile {
   // Rows of sums 8 floats apart in banks, so that the rows of a fragment meet different ones.
   static constexpr int kSumStride = kN + 8;
   static constexpr int kSumBytes = kM * kSumStride * 4;
-  // Large sums take the place of the stages, for which all blocks of the cluster wait.
-  static constexpr bool kLateSums = kSumBytes > 40 * 1024;
+  static constexpr bool kTakesClusters = kN < 256;
   static_assert(kM % 64 == 0 && kN % kBoxColumns == 0 && (kBoxColumns == 32 || kBoxColumns == 64), "what wgmma takes");
   static_assert(kM % kMaxCluster == 0, "the blocks of a cluster share the rows of the result evenly");
 };
@@ -66,7 +65,7 @@ struct HopperTileParams {
   int32_t depth;                // tiles of a panel where every tile is stored
   int32_t cluster_log2;
   int32_t stages;
-  int32_t sums_offset, barriers_offset;  // in shared memory
+  int32_t sums_offset, barriers_offset;  // in shared memory: a cluster's sums, and the barriers
   float* parts;                          // [batch, parts, kM, pitch]
   int64_t pitch, problem_parts;
   const T* b;  // [batch, k, n]
@@ -94,7 +93,9 @@ __device__ __forceinline__ TileWork find_work(const HopperTileParams<T>& p, int 
   return {found.x, first + step, step, max(0, min(found.z - step, share)), found.w};
 }
 
-// One of `writers` warps that copy: it takes every `writers`-th tile of A, and that tile's rows of B.
+// One of `writers` warps that copy: it takes every `writers`-th tile of A, and that tile's rows of B. What the copy in tiles holds was
+// complete before the kernel before this one began, or that kernel wrote it and ended with a fence (pack.cu): the first tiles of A
+// need not wait for it.
 template <typename T, typename Shape>
 __device__ __forceinline__ void copy_tiles(const HopperTileParams<T>& p, const CUtensorMap* b_map, const TileWork& work, int writer,
                                            int writers, int first_column, int problem, uint32_t stages, uint32_t barriers) {
@@ -106,19 +107,25 @@ __device__ __forceinline__ void copy_tiles(const HopperTileParams<T>& p, const C
     if (p.items == nullptr) return work.tile_step + step;
     return step < work.tiles ? p.tile_columns[work.first + step] : 0;
   };
+  const auto copy_a = [&](int turn, int stage) {
+    arrive_expecting(barriers + 16 * stage, Shape::kStageBytes);
+    const T* source = p.tiles + (work.first + writer + turn * writers) * (Shape::kM * Shape::kDepth);
+    copy_bulk(stages + stage * Shape::kStageBytes, source, Shape::kBytesA, barriers + 16 * stage);
+  };
   int columns = next_columns(0);
+  if (lane == 0) {
+    for (int turn = 0; turn < turns && writer + turn * writers < p.stages; ++turn) copy_a(turn, writer + turn * writers);
+  }
+  follow_previous_kernel();
   int stage = writer;
   uint32_t parity = 1;
   for (int turn = 0; turn < turns; ++turn) {
     if (turn > 0 && turn % kWarpSize == 0) columns = next_columns(turn);
-    if (lane == 0) {
-      // The warpgroups are done with what the stage held; the first time it is empty.
+    if (lane == 0 && writer + turn * writers >= p.stages) {
+      // The warpgroups are done with what the stage held.
       wait_barrier(barriers + 16 * stage + 8, parity);
-      arrive_expecting(barriers + 16 * stage, Shape::kStageBytes);
-      const T* source = p.tiles + (work.first + writer + turn * writers) * (Shape::kM * Shape::kDepth);
-      copy_bulk(stages + stage * Shape::kStageBytes, source, Shape::kBytesA, barriers + 16 * stage);
+      copy_a(turn, stage);
     }
-    // After A's, since it may be waited for.
     const int column = __shfl_sync(kFullMask, columns, turn % kWarpSize);
     if (lane == 0) {
       const uint32_t target = stages + stage * Shape::kStageBytes + Shape::kBytesA;
@@ -258,6 +265,29 @@ __device__ __forceinline__ void each_pair(const float (&sum)[Shape::kN / 2], Sto
   }
 }
 
+// Sends each block of the cluster this block's sums of its share of the rows, by way of the stages.
+template <typename T, typename Shape>
+__device__ __forceinline__ void send_sums(const HopperTileParams<T>& p, const float (&sum)[Shape::kN / 2], int rank,
+                                          unsigned char* shared, uint32_t barrier) {
+  constexpr int kMultiplying = 4 * Shape::kGroups * kWarpSize;
+  // No tensor core reads a stage any more.
+  synchronize_first<kMultiplying>();
+  float* staged = reinterpret_cast<float*>(shared);
+  each_pair<Shape>(sum, [&](int row, int column, float x, float y) {
+    *reinterpret_cast<float2*>(staged + row * Shape::kSumStride + column) = make_float2(x, y);
+  });
+  fence_shared_writes();
+  // The sums are complete, and (the cluster's barrier) every block's barrier is ready.
+  synchronize_first<kMultiplying>();
+  wait_cluster();
+  const uint32_t bytes = Shape::kSumBytes >> p.cluster_log2;
+  if (threadIdx.x < 1 << p.cluster_log2) {
+    const int owner = threadIdx.x;
+    const uint32_t target = shared_address(shared) + p.sums_offset + rank * bytes;
+    copy_in_cluster(address_in_block(target, owner), shared_address(shared) + owner * bytes, bytes, address_in_block(barrier, owner));
+  }
+}
+
 // Adds the blocks' sums of this block's share of the rows, in their order.
 template <typename T, typename Shape>
 __device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const float* sums, const TileWork& work, int rank,
@@ -288,13 +318,14 @@ __device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const f
 #endif
 
 template <typename T, typename Shape, bool kCluster>
-__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
+__global__ void __launch_bounds__(Shape::kThreads, kCluster && Shape::kBlocks > 3 ? 3 : Shape::kBlocks)
     spmm_tiles_hopper_kernel(const __grid_constant__ CUtensorMap b_map, const __grid_constant__ HopperTileParams<T> p) {
 #ifdef WARPTILE_HOPPER
   // Swizzled rows count from multiples of 1024 bytes.
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t stages = shared_address(shared);
-  const uint32_t barriers = stages + p.barriers_offset;  // of each stage: full, empty
+  const uint32_t barriers = stages + p.barriers_offset;      // of each stage: full, empty
+  const uint32_t sums_barrier = barriers + 16 * p.stages;    // all blocks' sums have come
   const int warp = __shfl_sync(kFullMask, static_cast<int>(threadIdx.x) / kWarpSize, 0);
   const int writer = warp - 4 * Shape::kGroups;
   if (threadIdx.x == 4 * Shape::kGroups * kWarpSize) {
@@ -303,12 +334,15 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
       init_barrier(barriers + 16 * stage, 1);
       init_barrier(barriers + 16 * stage + 8, 4 * Shape::kGroups);
     }
+    if constexpr (kCluster) {
+      init_barrier(sums_barrier, 1);
+      arrive_expecting(sums_barrier, Shape::kSumBytes);
+    }
     fence_barrier_init();
   }
   // The barriers are ready; so is this block, to be sent sums.
   __syncthreads();
-  if constexpr (kCluster && !Shape::kLateSums) arrive_cluster();
-  follow_previous_kernel();
+  if constexpr (kCluster) arrive_cluster();
   const int rank = kCluster ? static_cast<int>(blockIdx.x) & ((1 << p.cluster_log2) - 1) : 0;
   const int first_column = static_cast<int>(blockIdx.x >> (kCluster ? p.cluster_log2 : 0)) * Shape::kN;
   const int problem = blockIdx.z;
@@ -317,28 +351,17 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     const int writers = min(Shape::kWriters, p.stages);
     if (writer < writers) {
       copy_tiles<T, Shape>(p, &b_map, work, writer, writers, first_column, p.b_stride == 0 ? 0 : problem, stages, barriers);
+      __syncwarp();
+    } else {
+      follow_previous_kernel();
     }
-    __syncwarp();
-    if constexpr (kCluster) {
-      if constexpr (Shape::kLateSums) arrive_cluster();
-      wait_cluster();
-      arrive_cluster();
-    }
+    if constexpr (kCluster) wait_cluster();
   } else {
+    follow_previous_kernel();
     float sum[Shape::kN / 2] = {};
     multiply_tiles<T, Shape>(p.stages, work.tiles, stages, barriers, warp / 4, sum);
     if constexpr (kCluster) {
-      // With late sums: no stage is read or written any more. Else: all blocks have begun.
-      if constexpr (Shape::kLateSums) arrive_cluster();
-      wait_cluster();
-      const int rows = Shape::kM >> p.cluster_log2;
-      const uint32_t sums = stages + p.sums_offset;
-      each_pair<Shape>(sum, [&](int row, int column, float x, float y) {
-        const int owner = row / rows;
-        const uint32_t offset = (rank * rows + row % rows) * Shape::kSumStride + column;
-        store_in_cluster(address_in_block(sums + offset * 4, owner), x, y);
-      });
-      arrive_cluster();
+      send_sums<T, Shape>(p, sum, rank, shared, sums_barrier);
     } else if (work.place >= 0) {
       const int64_t place = problem * p.problem_parts + work.place;
       float* parts = p.parts + place * Shape::kM * p.pitch + first_column;
@@ -350,9 +373,11 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     }
   }
   if constexpr (kCluster) {
-    // All sums have arrived.
-    wait_cluster();
+    wait_barrier(sums_barrier, 0);
     add_blocks<T, Shape>(p, reinterpret_cast<const float*>(shared + p.sums_offset), work, rank, first_column, problem);
+    // A block may end when all have received what it sent.
+    arrive_cluster();
+    wait_cluster();
   }
 #endif
 }
@@ -432,17 +457,18 @@ Status launch_hopper_shape(const SpmmParams& params, const LaunchContext& contex
   shape.grid_z = params.batch;
   shape.threads = Shape::kThreads;
   // Half of a multiprocessor's memory leaves room for another block, of this kernel or the next; all of it pays where blocks are few
-  // and long.
+  // and long. Clusters do not reach every multiprocessor.
   const int64_t longest = ceil_div(tiles.longest, cluster);
-  const bool alone = shape.grid_x * shape.grid_y * shape.grid_z <= context.limits->multiprocessors && longest > kMostStages;
+  const int reached = context.limits->multiprocessors * (cluster > 2 ? 3 : 4) / 4;
+  const bool alone = shape.grid_x * shape.grid_y * shape.grid_z <= reached && longest > kMostStages;
   const int sums = cluster == 1 ? 0 : Shape::kSumBytes;
-  const int memory = (alone ? 200 : 110) * 1024 - (Shape::kLateSums ? 0 : sums);
+  const int memory = (alone ? 200 : 110) * 1024 - sums;
   const int fitting = std::max(Shape::kStageBytes > 40 * 1024 ? 4 : 2, memory / Shape::kStageBytes);
   p.stages = static_cast<int32_t>(std::max<int64_t>(1, std::min<int64_t>({longest, fitting, kMostStages})));
-  const int stage_bytes = p.stages * Shape::kStageBytes;
-  p.sums_offset = Shape::kLateSums ? 0 : stage_bytes;
-  p.barriers_offset = Shape::kLateSums ? std::max(stage_bytes, sums) : stage_bytes + sums;
-  shape.shared_bytes = static_cast<size_t>(p.barriers_offset + 16 * p.stages);
+  // The stages also hold a block's sums before they are sent.
+  p.sums_offset = std::max(p.stages * Shape::kStageBytes, sums);
+  p.barriers_offset = p.sums_offset + sums;
+  shape.shared_bytes = static_cast<size_t>(p.barriers_offset + 16 * p.stages + 8);
 
   BoxedTensor b;
   b.data = params.b;
@@ -456,8 +482,13 @@ Status launch_hopper_shape(const SpmmParams& params, const LaunchContext& contex
   b.box_columns = Shape::kBoxColumns;
   CUtensorMap map;
   WARPTILE_RETURN_IF_ERROR(make_tensor_map(b, &map));
-  WARPTILE_RETURN_IF_ERROR(cluster > 1 ? launch(context, spmm_tiles_hopper_kernel<T, Shape, true>, shape, map, p)
-                                       : launch(context, spmm_tiles_hopper_kernel<T, Shape, false>, shape, map, p));
+  const auto run = [&]() {
+    if constexpr (Shape::kTakesClusters) {
+      if (cluster > 1) return launch(context, spmm_tiles_hopper_kernel<T, Shape, true>, shape, map, p);
+    }
+    return launch(context, spmm_tiles_hopper_kernel<T, Shape, false>, shape, map, p);
+  };
+  WARPTILE_RETURN_IF_ERROR(run());
   if (tiles.parts == 0) return Status::ok();
 
   AddPartsParams<T> add{};
