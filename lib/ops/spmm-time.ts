@@ -1,5 +1,13 @@
-/** @internal Microseconds of a launch bound by the longest of `parts`, and by a share of the others, since they overlap only in part. */
-export function overlapped(start: number, overlap: number, ...parts: readonly number[]): number {
-  const longest = Math.max(...parts);
-  return start + longest + overlap * (parts.reduce((sum, part) => sum + part, 0) - longest);
+/** @internal Microseconds of a launch bound by the longest of its parts, and by a share of the others, since they overlap only in part. */
+export function overlapped(
+  start: number,
+  overlap: number,
+  a: number,
+  b: number,
+  c = 0,
+  d = 0,
+  e = 0,
+): number {
+  const longest = Math.max(a, b, c, d, e);
+  return start + longest + overlap * (a + b + c + d + e - longest);
 }
