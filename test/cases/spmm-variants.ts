@@ -124,14 +124,18 @@ function tilePlansFor(
 
 function tileSpecs(dtype: FloatDType): SpmmSpec[] {
   const specs: SpmmSpec[] = [];
-  const add = (pattern: PatternSpec, width: number, rest: Partial<SpmmSpec> = {}): void => {
-    for (const { rows, plan, name } of tilePlansFor(dtype, width)) {
+  // The shapes at which tiles end take every plan, whatever else there is a third of them, in turn.
+  let turn = 0;
+  const add = (pattern: PatternSpec, width: number, rest: Partial<SpmmSpec> = {}, share = 3): void => {
+    for (const [i, { rows, plan, name }] of tilePlansFor(dtype, width).entries()) {
+      if ((i + turn) % share !== 0) continue;
       const few = dtype !== 'bfloat16' && plan.cluster === 2 && (plan.warps === 1 || plan.columns === 64);
       const reduced = few && width > 60 && rest.special === undefined;
       specs.push({ pattern, width, dtype, forced: { name, plan, tileRows: rows }, reduced, ...rest });
     }
+    ++turn;
   };
-  for (const [rows, columns, width] of tileShapes) add(csr(rows, columns, 'uniform', 0.1), width);
+  for (const [rows, columns, width] of tileShapes) add(csr(rows, columns, 'uniform', 0.1), width, {}, 1);
   add(csr(150, 700, 'banded', 0.2), 40);
   add(csr(150, 90, 'empty'), 40);
   add(csr(90, 200, 'full'), 24, { alpha: 2, beta: -1 });
