@@ -78,8 +78,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_staged_
   constexpr int kThreads = Shape::kThreads;
   constexpr int kStages = Shape::kStages;
   constexpr int kUnits = Shape::kUnits;
-  using CopiesOfA = RowCopies<float, kRows, kThreads, kStageRowBytes, false, true>;
-  using CopiesOfB = RowCopies<float, kColumns, kThreads, kStageRowBytes, false, true>;
+  using CopiesOfA = RowCopies<float, kRows, kThreads, false, true>;
+  using CopiesOfB = RowCopies<float, kColumns, kThreads, false, true>;
   extern __shared__ __align__(128) unsigned char shared[];
   auto* shifts = reinterpret_cast<int32_t*>(shared);
   unsigned char* stages = shared + kRows * sizeof(int32_t);

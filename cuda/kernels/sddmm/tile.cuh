@@ -48,15 +48,14 @@ __device__ __forceinline__ void copy_shifts(const SddmmParams& p, int64_t index,
   if (chunk < kRows) copy_async_16(shared_address(shifts + chunk), p.tiles.shifts + index * kRows + chunk, true);
 }
 
-// Copies rows of a dense operand, 128 bytes a step: eight threads share a row. Rows lie kRowBytes apart; with kSwizzle chunk c of row r
-// lies at c ^ (r % 8). Zeros beyond the operand.
-template <typename T, int kRows, int kThreads, int kRowBytes, bool kSwizzle, bool kVectors>
+// Copies rows of a dense operand, 128 bytes a step: eight threads share a row. With kSwizzle chunk c of row r lies at c ^ (r % 8). Zeros beyond the operand.
+template <typename T, int kRows, int kThreads, bool kSwizzle, bool kVectors>
 class RowCopies {
  public:
   __device__ __forceinline__ RowCopies(const T* source, int first, int64_t rows, int64_t stride) {
     const int chunk = threadIdx.x % kStageChunks;
     const int row = threadIdx.x / kStageChunks;
-    place_ = row * kRowBytes + (kSwizzle ? chunk ^ (row % kStageChunks) : chunk) * kVectorBytes;
+    place_ = row * kStageRowBytes + (kSwizzle ? chunk ^ (row % kStageChunks) : chunk) * kVectorBytes;
     rows_ = static_cast<int>(rows) - first - row;
     from_ = source + (static_cast<int64_t>(first) + row) * stride + chunk * kChunk;
   }
@@ -66,7 +65,7 @@ class RowCopies {
     const int64_t left = columns - depth - threadIdx.x % kStageChunks * kChunk;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      unsigned char* to = target + place_ + i * kTogether * kRowBytes;
+      unsigned char* to = target + place_ + i * kTogether * kStageRowBytes;
       const bool inside = i * kTogether < rows_ && left > 0;
       const T* from = from_ + i * kTogether * stride + depth;
       if constexpr (kVectors) {

@@ -98,8 +98,8 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? 2 : 1) sddmm_tile_
   constexpr int kColumns = Shape::kColumns;
   constexpr int kThreads = Shape::kThreads;
   constexpr int kStages = Shape::kStages;
-  using CopiesOfA = RowCopies<T, kRows, kThreads, kStageRowBytes, true, kVectors>;
-  using CopiesOfB = RowCopies<T, kColumns, kThreads, kStageRowBytes, true, kVectors>;
+  using CopiesOfA = RowCopies<T, kRows, kThreads, true, kVectors>;
+  using CopiesOfB = RowCopies<T, kColumns, kThreads, true, kVectors>;
   extern __shared__ __align__(128) unsigned char shared[];
   auto* shifts = reinterpret_cast<int32_t*>(shared);
   unsigned char* stages = shared + kRows * sizeof(int32_t);

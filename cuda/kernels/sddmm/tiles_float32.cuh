@@ -4,10 +4,10 @@
 //           each of its kGroups groups of warps takes as many of these 32. A warp computes 32 rows and all 64 columns: lane
 //           (y, x) of 4 x 8 sums rows y + 4 i and columns x + 8 j. Then the block adds up and writes the elements that the mask
 //           stores within the tile. Grid x: tiles, y: batch.
-// Memory    shared: min(steps, kStages) (kRows + 64) 144 bytes, reused for the sums, kGroups kRows 288 bytes; 64 sums a thread
+// Memory    shared: min(steps, kStages) (kRows + 64) 128 bytes, reused for the sums, kGroups kRows 288 bytes; 64 sums a thread
 // Roofline  k multiply-adds a tile element; 58 % of the H200's rate at 4096 x 4096 x 512, 2026-11-21. 16 x 8 sums a thread, for which
 //           shared memory is read less but half as many warps run, were slower
-// Numerics  float32: a warp in ascending order, then the warps in order: bitwise repeatable;
+// Numerics  float32: a group of warps in ascending order, then the groups in order: bitwise repeatable;
 //           |error| <= (k + 2) 2^-24 sum |a b|. Products that the mask leaves out are computed and dropped: NaN and infinities in
 //           them go nowhere.
 // Requires  vector 4: k, lda, ldb and the strides multiples of 4, 16-byte aligned bases
@@ -33,9 +33,7 @@ struct FloatTileShape {
   static constexpr int kThreads = kGroups * kWarps * kWarpSize;
   static constexpr int kDepth = kStageDepth<float>;
   static constexpr int kGroupChunks = kDepth / 4 / kGroups;
-  // 16 more: one chunk of 8 rows meets all banks.
-  static constexpr int kRowBytes = kStageRowBytes + kVectorBytes;
-  static constexpr int kStageBytes = (kRows + kColumns) * kRowBytes;
+  static constexpr int kStageBytes = (kRows + kColumns) * kStageRowBytes;
   // 8 more: the 4 rows that a warp writes meet all banks.
   static constexpr int kStride = kColumns + 8;
   static constexpr int kSums = kRows * kStride;  // floats of a group
@@ -51,23 +49,28 @@ struct FloatTileShape {
 // Adds the products of a group's chunks of one stage: the rows of A, and those of B after them.
 template <typename Shape>
 __device__ __forceinline__ void multiply_float_stage(const unsigned char* stage, float (&sums)[Shape::kSide][Shape::kSide]) {
-  stage += Shape::group() * Shape::kGroupChunks * kVectorBytes;
-  const unsigned char* a = stage + Shape::row() * Shape::kRowBytes;
-  const unsigned char* b = stage + (Shape::kRows + Shape::column()) * Shape::kRowBytes;
+  const unsigned char* a = stage + Shape::row() * kStageRowBytes;
+  const unsigned char* b = stage + (Shape::kRows + Shape::column()) * kStageRowBytes;
+  // Places in the swizzle: a lane's rows of A differ by multiples of 4, those of B by multiples of 8.
+  const int a_place = Shape::row() % kStageChunks;
+  const int b_place = Shape::column() % kStageChunks;
 #pragma unroll 1
-  for (int chunk = 0; chunk < Shape::kGroupChunks; ++chunk, a += kVectorBytes, b += kVectorBytes) {
+  for (int i = 0; i < Shape::kGroupChunks; ++i) {
+    const int chunk = Shape::group() * Shape::kGroupChunks + i;
+    const unsigned char* left_chunk[2] = {a + (chunk ^ a_place) * kVectorBytes, a + (chunk ^ a_place ^ 4) * kVectorBytes};
+    const unsigned char* right_chunk = b + (chunk ^ b_place) * kVectorBytes;
     Pack<float, 4> left[Shape::kSide];
 #pragma unroll
-    for (int i = 0; i < Shape::kSide; ++i) {
-      left[i] = *reinterpret_cast<const Pack<float, 4>*>(a + i * 4 * Shape::kRowBytes);
+    for (int r = 0; r < Shape::kSide; ++r) {
+      left[r] = *reinterpret_cast<const Pack<float, 4>*>(left_chunk[r % 2] + r * 4 * kStageRowBytes);
     }
 #pragma unroll
     for (int j = 0; j < Shape::kSide; ++j) {
-      const auto right = *reinterpret_cast<const Pack<float, 4>*>(b + j * 8 * Shape::kRowBytes);
+      const auto right = *reinterpret_cast<const Pack<float, 4>*>(right_chunk + j * 8 * kStageRowBytes);
 #pragma unroll
       for (int v = 0; v < 4; ++v) {
 #pragma unroll
-        for (int i = 0; i < Shape::kSide; ++i) sums[i][j] = fmaf(left[i].items[v], right.items[v], sums[i][j]);
+        for (int r = 0; r < Shape::kSide; ++r) sums[r][j] = fmaf(left[r].items[v], right.items[v], sums[r][j]);
       }
     }
   }
@@ -79,8 +82,8 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? Shape::kBlocks : 1
   constexpr int kColumns = Shape::kColumns;
   constexpr int kThreads = Shape::kThreads;
   constexpr int kStages = Shape::kStages;
-  using CopiesOfA = RowCopies<float, kRows, kThreads, Shape::kRowBytes, false, kVectors>;
-  using CopiesOfB = RowCopies<float, kColumns, kThreads, Shape::kRowBytes, false, kVectors>;
+  using CopiesOfA = RowCopies<float, kRows, kThreads, true, kVectors>;
+  using CopiesOfB = RowCopies<float, kColumns, kThreads, true, kVectors>;
   extern __shared__ __align__(128) unsigned char shared[];
   auto* shifts = reinterpret_cast<int32_t*>(shared);
   unsigned char* stages = shared + kRows * sizeof(int32_t);
@@ -100,7 +103,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? Shape::kBlocks : 1
         unsigned char* stage = stages + step % kStages * Shape::kStageBytes;
         const int64_t depth = static_cast<int64_t>(step) * Shape::kDepth;
         a.begin(stage, p.lda, depth, p.depth);
-        b.begin(stage + kRows * Shape::kRowBytes, p.ldb, depth, p.depth);
+        b.begin(stage + kRows * kStageRowBytes, p.ldb, depth, p.depth);
       }
       commit_copies();
     };
