@@ -301,6 +301,7 @@ describe('autotuneSpmm', () => {
     batch: 1,
     batchedValues: false,
     vectors: true,
+    farRows: false,
     tiles: undefined,
   });
 

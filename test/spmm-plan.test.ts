@@ -21,6 +21,7 @@ const features = (change: Partial<SpmmFeatures> = {}): SpmmFeatures => ({
   batch: 1,
   batchedValues: false,
   vectors: true,
+  farRows: false,
   tiles: undefined,
   ...change,
 });

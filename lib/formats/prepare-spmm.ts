@@ -74,6 +74,9 @@ function bestTiles(matrix: SparseMatrix, features: SpmmFeatures): TileFeatures {
   return (best as { tiles: TileFeatures }).tiles;
 }
 
+/** Rows of B this far apart are out of reach of kernels that multiply by 32-bit numbers. */
+export const farBytes = 2 ** 32;
+
 /** @internal What the planner knows of a matrix; operands whose rows are aligned, and no copy. */
 export function featuresOf(matrix: SparseMatrix, width: number): SpmmFeatures {
   const { topology, pattern, dtype } = matrix;
@@ -88,6 +91,7 @@ export function featuresOf(matrix: SparseMatrix, width: number): SpmmFeatures {
     width,
     batch: 1,
     batchedValues: matrix.batch !== undefined,
+    farRows: width * dtypeInfo[dtype].bytes >= farBytes,
     vectors: width % (dtype === 'float32' ? 4 : 8) === 0,
     tiles: undefined,
   };

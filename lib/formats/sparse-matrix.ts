@@ -25,6 +25,7 @@ export interface RememberedPlan {
   readonly width: number;
   readonly batch: number;
   readonly aligned: boolean;
+  readonly farRows: boolean;
   readonly tiles: object | undefined;
   readonly variant: string;
   /** Of the measured choices that were heeded. */

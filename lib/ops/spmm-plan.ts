@@ -6,7 +6,6 @@ import type { Device } from '../device/device.js';
 import { WarptileError } from '../errors.js';
 import type { RowBins } from '../formats/row-bins.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import { maxInt32 } from '../validate.js';
 import { binPlans, binTime, groupPlans, groupTime, mostInGrid, splitTime } from './spmm-gather-plans.js';
 import { bestTilePlan, type TileFeatures, tilesProblem } from './spmm-tiles-plan.js';
 
@@ -26,6 +25,8 @@ export interface SpmmFeatures {
   readonly batchedValues: boolean;
   /** Rows of B and C begin at multiples of 16 bytes. */
   readonly vectors: boolean;
+  /** Rows of B begin 4 GiB apart or more. */
+  readonly farRows: boolean;
   /** An up-to-date copy in tiles. */
   readonly tiles: TileFeatures | undefined;
 }
@@ -115,7 +116,7 @@ function rowSplit(features: SpmmFeatures, device: PlanDevice): Found {
 
 function rowGroup(features: SpmmFeatures, device: PlanDevice): Found {
   if (features.format !== 'csr') return ruledOut('row-group', 'needs a CSR matrix');
-  if (features.width > maxInt32) return ruledOut('row-group', `needs at most ${maxInt32} columns of B`);
+  if (features.farRows) return ruledOut('row-group', 'needs rows of B less than 4 GiB apart');
   let best: Found | undefined;
   for (const plan of groupPlans(features)) {
     const us = groupTime(features, device, plan);
@@ -126,6 +127,7 @@ function rowGroup(features: SpmmFeatures, device: PlanDevice): Found {
 
 function rowBins(features: SpmmFeatures, device: PlanDevice): Found {
   if (features.format !== 'csr') return ruledOut('row-bins', 'needs a CSR matrix');
+  if (features.farRows) return ruledOut('row-bins', 'needs rows of B less than 4 GiB apart');
   if (features.batch > mostInGrid) return ruledOut('row-bins', `needs a batch of at most ${mostInGrid}`);
   let best: Found | undefined;
   for (const plan of binPlans(features)) {

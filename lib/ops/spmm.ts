@@ -6,7 +6,7 @@ import {
   spmmVariants,
 } from '../backends/calls/spmm.js';
 import { fail, WarptileError } from '../errors.js';
-import { featuresOf } from '../formats/prepare-spmm.js';
+import { farBytes, featuresOf } from '../formats/prepare-spmm.js';
 import { checkSparseMatrix, type SparseMatrix } from '../formats/sparse-matrix.js';
 import type { Topology } from '../formats/topology.js';
 import { transposedMatrix } from '../formats/transposed-copy.js';
@@ -202,19 +202,27 @@ export function spmmProblem<D extends FloatDType>(
   const batch = commonBatch(given.batch, batchOf(dense), 'b');
   const matrix = transposeA ? transposedMatrix(given) : given;
   const { byteOffset } = viewFrom(dense, start);
-  const aligned = (byteOffset | (lastDimension(dense) * dtypeInfo[dtype].bytes)) % vectorBytes === 0;
-  const features = featuresFor(matrix, end - start, batch ?? 1, aligned);
+  const rowBytes = lastDimension(dense) * dtypeInfo[dtype].bytes;
+  const aligned = (byteOffset | rowBytes) % vectorBytes === 0;
+  const features = featuresFor(matrix, end - start, batch ?? 1, aligned, rowBytes >= farBytes);
   return { matrix, transposeA, dense, start, batch, features };
 }
 
 const vectorBytes = 16;
 
-function featuresFor(matrix: SparseMatrix, width: number, batch: number, aligned: boolean): SpmmFeatures {
+function featuresFor(
+  matrix: SparseMatrix,
+  width: number,
+  batch: number,
+  aligned: boolean,
+  farRows: boolean,
+): SpmmFeatures {
   const features = featuresOf(matrix, width);
   const held = matrix.values.tiles;
   return {
     ...features,
     batch,
+    farRows,
     vectors: features.vectors && aligned,
     tiles: held?.fresh ? held.call : undefined,
   };
@@ -226,6 +234,7 @@ function planFor(
   width: number,
   batch: number,
   aligned: boolean,
+  farRows: boolean,
   variant: SpmmVariant | 'auto',
 ): SpmmPlan {
   const held = a.values.tiles;
@@ -237,17 +246,18 @@ function planFor(
     last.width === width &&
     last.batch === batch &&
     last.aligned === aligned &&
+    last.farRows === farRows &&
     last.tiles === tiles &&
     last.variant === variant &&
     last.revision === revision
   ) {
     return last.plan;
   }
-  const features = featuresFor(a, width, batch, aligned);
+  const features = featuresFor(a, width, batch, aligned, farRows);
   const tuned = variant === 'auto' ? tunedPlan(features, a.device) : undefined;
   const forced = variant === 'auto' ? undefined : variant;
   const plan = tuned?.plan ?? selectSpmm(features, planDevice(a.device), forced).plan;
-  a.lastPlan = { width, batch, aligned, tiles, variant, revision, plan };
+  a.lastPlan = { width, batch, aligned, farRows, tiles, variant, revision, plan };
   return plan;
 }
 
@@ -277,7 +287,8 @@ export function spmmCall(
   // Every row of B and C begins where its first does, modulo the bytes of a vector.
   const strides = (ldb | ldc) * dtypeInfo[a.dtype].bytes;
   const aligned = (bView.byteOffset | outView.byteOffset | strides) % vectorBytes === 0;
-  const plan = planFor(a, width, batch, aligned, variant);
+  const farRows = ldb * dtypeInfo[a.dtype].bytes >= farBytes;
+  const plan = planFor(a, width, batch, aligned, farRows, variant);
   const tiles = plan.variant === 'tiles' ? a.values.tiles : undefined;
   if (tiles !== undefined) a.device.uses(tiles);
   return {

@@ -33,7 +33,7 @@ struct BinParams {
   const int4* items;  // [items]
   EntryArrays<T> a;
   const T* b;
-  uint32_t ldb;
+  uint32_t row_bytes;  // of B
   uint32_t block_items;  // taken by a block each
   uint32_t warp_items;   // taken by a warp each
   uint32_t warp_blocks;  // ceil(warp_items / 8)
@@ -103,7 +103,7 @@ __device__ __forceinline__ void take_long_item(const BinParams<T>& p, uint32_t i
   if (inside && start < place.last) {
     const T* values = p.a.values + blockIdx.z * p.values_stride;
     const T* b = p.b + blockIdx.z * p.b_stride + column;
-    add_entries<T, kVector>(p.a, values, b, p.ldb, head, load_values(p.a, values, start), start, kWarps * kGroups * kChunk,
+    add_entries<T, kVector>(p.a, values, b, p.row_bytes, head, load_values(p.a, values, start), start, kWarps * kGroups * kChunk,
                             place.first, place.last, sum);
   }
   add_groups<kVector, kLanes, kWarpSize>(sum);
@@ -158,7 +158,7 @@ __device__ __forceinline__ void take_short_items(const BinParams<T>& p, uint32_t
     const uint32_t start = start_of(place);
     const uint32_t last = place.last;
     if (inside && start < last) {
-      add_entries<T, kVector>(p.a, values, b, p.ldb, columns, factors, start, kSplits * kChunk, place.first, last, sum);
+      add_entries<T, kVector>(p.a, values, b, p.row_bytes, columns, factors, start, kSplits * kChunk, place.first, last, sum);
     }
     __syncwarp();
     add_groups<kVector, kLanes, kLanes * kSplits>(sum);
@@ -227,7 +227,7 @@ Status launch_bin_shape(const SpmmParams& params, const LaunchContext& context, 
   p.b_stride = params.b_stride;
   p.c_stride = params.c_stride;
   p.segments = bins.segments;
-  p.ldb = static_cast<uint32_t>(params.ldb);
+  p.row_bytes = static_cast<uint32_t>(params.ldb * sizeof(T));
   p.block_items = static_cast<uint32_t>(params.plan.block_items);
   p.warp_items = static_cast<uint32_t>(params.plan.warp_items);
   p.count = static_cast<uint32_t>(bins.items);

@@ -21,17 +21,20 @@ struct ChunkColumns {
   int items[kChunk];
 };
 
+__device__ __forceinline__ ChunkColumns load_whole_columns(const int32_t* col) {
+  const auto loaded = load_pack<int, kChunk>(col);
+  ChunkColumns columns;
+#pragma unroll
+  for (int u = 0; u < kChunk; ++u) columns.items[u] = loaded.items[u];
+  return columns;
+}
+
 template <typename T>
 __device__ __forceinline__ ChunkColumns load_columns(const EntryArrays<T>& a, uint32_t at) {
+  if (at + kChunk <= a.stored) return load_whole_columns(a.col + at);
   ChunkColumns columns;
-  if (at + kChunk <= a.stored) {
-    const auto loaded = load_pack<int, kChunk>(a.col + at);
 #pragma unroll
-    for (int u = 0; u < kChunk; ++u) columns.items[u] = loaded.items[u];
-  } else {
-#pragma unroll
-    for (int u = 0; u < kChunk; ++u) columns.items[u] = at + u < a.stored ? a.col[at + u] : 0;
-  }
+  for (int u = 0; u < kChunk; ++u) columns.items[u] = at + u < a.stored ? a.col[at + u] : 0;
   return columns;
 }
 
@@ -51,19 +54,21 @@ __device__ __forceinline__ void add_entry(float value, const Pack<T, kVector>& r
   for (int v = 0; v < kVector; ++v) sum[v] = fmaf(value, to_float(row.items[v]), sum[v]);
 }
 
+// In bytes, so that the place of a row of B is one multiplication.
 template <typename T>
-__device__ __forceinline__ const T* row_of(const T* b, int column, uint32_t ldb) {
-  return b + static_cast<uint64_t>(static_cast<uint32_t>(column)) * ldb;
+__device__ __forceinline__ const T* row_of(const T* b, int column, uint32_t row_bytes) {
+  const uint64_t offset = static_cast<uint64_t>(static_cast<uint32_t>(column)) * row_bytes;
+  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(b) + offset);
 }
 
 // Adds the entries of the chunk at `at` that lie in [first, last). `b` points at this lane's columns of row 0 of B.
 template <typename T, int kVector>
 __device__ __forceinline__ void add_chunk(const ChunkColumns& columns, const Pack<T, kChunk>& values, uint32_t at,
-                                          uint32_t first, uint32_t last, const T* b, uint32_t ldb, float (&sum)[kVector]) {
+                                          uint32_t first, uint32_t last, const T* b, uint32_t row_bytes, float (&sum)[kVector]) {
   Pack<T, kVector> rows[kChunk];
   if (at >= first && at + kChunk <= last) {
 #pragma unroll
-    for (int u = 0; u < kChunk; ++u) rows[u] = load_pack<T, kVector>(row_of(b, columns.items[u], ldb));
+    for (int u = 0; u < kChunk; ++u) rows[u] = load_pack<T, kVector>(row_of(b, columns.items[u], row_bytes));
 #pragma unroll
     for (int u = 0; u < kChunk; ++u) add_entry<T, kVector>(to_float(values.items[u]), rows[u], sum);
     return;
@@ -71,7 +76,7 @@ __device__ __forceinline__ void add_chunk(const ChunkColumns& columns, const Pac
   // What is not stored must not be read: it may be NaN.
 #pragma unroll
   for (int u = 0; u < kChunk; ++u) {
-    if (at + u >= first && at + u < last) rows[u] = load_pack<T, kVector>(row_of(b, columns.items[u], ldb));
+    if (at + u >= first && at + u < last) rows[u] = load_pack<T, kVector>(row_of(b, columns.items[u], row_bytes));
   }
 #pragma unroll
   for (int u = 0; u < kChunk; ++u) {
@@ -82,20 +87,26 @@ __device__ __forceinline__ void add_chunk(const ChunkColumns& columns, const Pac
 // Adds the entries in [first, last) of the chunks at `at`, at + step, ...; `columns` and `factors` are those of the first chunk, which
 // begins before `last`. Unsigned, so that a step past the last entry of 2^31 - 1 does not wrap around.
 template <typename T, int kVector>
-__device__ __forceinline__ void add_entries(const EntryArrays<T>& a, const T* values, const T* b, uint32_t ldb,
+__device__ __forceinline__ void add_entries(const EntryArrays<T>& a, const T* values, const T* b, uint32_t row_bytes,
                                             ChunkColumns columns, Pack<T, kChunk> factors, uint32_t at, uint32_t step,
                                             uint32_t first, uint32_t last, float (&sum)[kVector]) {
-#pragma unroll 1
   for (uint32_t next = at + step; next < last; next += step) {
     // Before the rows of B are waited for.
-    const ChunkColumns next_columns = load_columns(a, next);
-    const Pack<T, kChunk> next_factors = load_values(a, values, next);
-    add_chunk<T, kVector>(columns, factors, at, first, last, b, ldb, sum);
+    ChunkColumns next_columns;
+    Pack<T, kChunk> next_factors;
+    if (next + kChunk <= a.stored && a.value_vectors) {
+      next_columns = load_whole_columns(a.col + next);
+      next_factors = load_pack<T, kChunk>(values + next);
+    } else {
+      next_columns = load_columns(a, next);
+      next_factors = load_values(a, values, next);
+    }
+    add_chunk<T, kVector>(columns, factors, at, first, last, b, row_bytes, sum);
     columns = next_columns;
     factors = next_factors;
     at = next;
   }
-  add_chunk<T, kVector>(columns, factors, at, first, last, b, ldb, sum);
+  add_chunk<T, kVector>(columns, factors, at, first, last, b, row_bytes, sum);
 }
 
 template <typename T, int kVector>

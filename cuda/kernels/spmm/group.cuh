@@ -13,7 +13,8 @@
 //           latency: one chain of row_ptr -> col -> B for each round of chunks
 // Numerics  float32 accumulators; splits and warps are added in a fixed order: bitwise repeatable.
 //           |error| <= (nnz of the row + 2) 2^-24 sum |a b|, then one rounding to the output
-// Requires  vectors: n, ldb, ldc, strides and bases of B and C multiples of 16 bytes, else kVector = 1; col 16-byte aligned
+// Requires  vectors: n, ldb, ldc, strides and bases of B and C multiples of 16 bytes, else kVector = 1; col 16-byte aligned;
+//           rows of B less than 4 GiB apart
 // Source    Gale et al., "Sparse GPU Kernels for Deep Learning" (2020), 1-D tiling; here several warps share a row, and
 //           entries are dealt out in aligned chunks
 #pragma once
@@ -36,7 +37,7 @@ struct GroupParams {
   EntryArrays<T> a;
   const T* b;             // [batch, k, n]
   int32_t rows;
-  uint32_t ldb;           // 32 bits, so that the place of a row of B is one multiplication
+  uint32_t row_bytes;      // of B
   int32_t warps_log2;     // of a row
   float alpha;
   float beta;
@@ -82,7 +83,7 @@ __global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize) spmm_group_kernel(
     const T* b = (kSimple ? p.b : p.b + problem * p.b_stride) + column;
     float sum[kVector] = {};
     if (inside && start < last) {
-      add_entries<T, kVector>(p.a, values, b, p.ldb, head, load_values(p.a, values, start), start, step, first, last, sum);
+      add_entries<T, kVector>(p.a, values, b, p.row_bytes, head, load_values(p.a, values, start), start, step, first, last, sum);
     }
     if constexpr (kSplits > 1) {
 #pragma unroll
@@ -140,7 +141,7 @@ Status launch_group_shape(const SpmmParams& params, const LaunchContext& context
   p.rows = static_cast<int32_t>(params.pattern.rows);
   while (1 << p.warps_log2 < warps) ++p.warps_log2;
   p.b = static_cast<const T*>(params.b);
-  p.ldb = static_cast<uint32_t>(params.ldb);
+  p.row_bytes = static_cast<uint32_t>(params.ldb * sizeof(T));
   p.n = params.n;
   p.c = static_cast<T*>(params.c);
   p.ldc = params.ldc;

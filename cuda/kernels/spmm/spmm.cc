@@ -24,7 +24,9 @@ bool takes_vectors(const SpmmParams& p) {
 // What the kernels rely on that load chunks of entries and vectors of B.
 Status check_gather(const SpmmParams& p) {
   if (!aligned(p.pattern.col)) return Status::unsupported("spmm: column indices are not at a multiple of 16 bytes");
-  if (p.ldb > INT32_MAX) return Status::unsupported("spmm: rows of B are 2^31 elements apart or more");
+  if (p.ldb > UINT32_MAX / static_cast<int64_t>(dtype_bytes(p.dtype))) {
+    return Status::unsupported("spmm: rows of B are 4 GiB apart or more");
+  }
   if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
   return Status::ok();
 }
