@@ -17,6 +17,14 @@ __device__ __forceinline__ float to_float(float value) { return value; }
 __device__ __forceinline__ float to_float(__half value) { return __half2float(value); }
 __device__ __forceinline__ float to_float(__nv_bfloat16 value) { return __bfloat162float(value); }
 
+// The two elements of a word, the lower one first: one instruction each.
+__device__ __forceinline__ float2 to_float_pair(uint32_t word, __half) {
+  return __half22float2(*reinterpret_cast<const __half2*>(&word));
+}
+__device__ __forceinline__ float2 to_float_pair(uint32_t word, __nv_bfloat16) {
+  return make_float2(__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u));
+}
+
 // Rounds to nearest even; float16 overflows to infinity, as IEEE conversion does.
 template <typename T>
 __device__ __forceinline__ T from_float(float value);

@@ -50,8 +50,18 @@ __device__ __forceinline__ Pack<T, kChunk> load_values(const EntryArrays<T>& a, 
 
 template <typename T, int kVector>
 __device__ __forceinline__ void add_entry(float value, const Pack<T, kVector>& row, float (&sum)[kVector]) {
+  if constexpr (sizeof(T) == 2 && kVector % 2 == 0) {
+    const auto words = reinterpret_cast<const Pack<uint32_t, kVector / 2>&>(row);
 #pragma unroll
-  for (int v = 0; v < kVector; ++v) sum[v] = fmaf(value, to_float(row.items[v]), sum[v]);
+    for (int v = 0; v < kVector; v += 2) {
+      const float2 pair = to_float_pair(words.items[v / 2], T{});
+      sum[v] = fmaf(value, pair.x, sum[v]);
+      sum[v + 1] = fmaf(value, pair.y, sum[v + 1]);
+    }
+  } else {
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) sum[v] = fmaf(value, to_float(row.items[v]), sum[v]);
+  }
 }
 
 // In bytes, so that the place of a row of B is one multiplication.
