@@ -30,7 +30,13 @@ describe('selectSpmm', () => {
   test('is a pure function that lists every variant with a time or a problem', () => {
     const { plan, candidates } = selectSpmm(features(), h200);
     expect(selectSpmm(features(), h200)).toEqual({ plan, candidates });
-    expect(candidates.map(({ variant }) => variant)).toEqual(['row-split', 'row-group', 'row-bins', 'tiles']);
+    expect(candidates.map(({ variant }) => variant)).toEqual([
+      'row-split',
+      'row-group',
+      'row-bins',
+      'tiles',
+      'panel',
+    ]);
     for (const { us, problem } of candidates) expect(us === undefined).toBe(problem !== undefined);
     const fastest = candidates.reduce((a, b) => ((b.us ?? 1e9) < (a.us ?? 1e9) ? b : a));
     expect(plan.variant).toBe(fastest.variant);

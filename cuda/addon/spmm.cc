@@ -8,7 +8,7 @@ namespace {
 SpmmPlan read_plan(CommandReader& in) {
   SpmmPlan plan;
   const int variant = in.small_size("variant");
-  if (variant > static_cast<int>(SpmmVariant::kRowBins)) CommandReader::fail("variant", "is not a variant");
+  if (variant > static_cast<int>(SpmmVariant::kPanel)) CommandReader::fail("variant", "is not a variant");
   plan.variant = static_cast<SpmmVariant>(variant);
   plan.vector = in.small_size("vector");
   plan.lanes = in.small_size("lanes");
@@ -18,6 +18,7 @@ SpmmPlan read_plan(CommandReader& in) {
   plan.cluster = in.small_size("cluster");
   plan.block_items = in.small_size("block items");
   plan.warp_items = in.small_size("warp items");
+  plan.warp_rows = in.small_size("rows of a warp");
   return plan;
 }
 

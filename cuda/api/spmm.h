@@ -10,8 +10,9 @@ namespace warptile {
 enum class SpmmVariant : int {
   kRowSplit = 0,  // CSR: any problem, one group of lanes a row; also stands for the only kernel of block-sparse matrices
   kRowGroup = 1,  // CSR: lanes, lane groups and warps share a row as the plan says
-  kTiles = 2,     // tensor cores over a copy of A in dense tiles
+  kTiles = 2,     // a copy of A in dense tiles, on tensor cores or, float32, CUDA cores
   kRowBins = 3,   // CSR: blocks, warps or parts of warps take rows by their lengths
+  kPanel = 4,     // CSR, float32: a panel of B in shared memory
 };
 
 // How lib/ops/spmm-plan.ts chose to run it; checked again before a launch.
@@ -22,9 +23,10 @@ struct SpmmPlan {
   int splits = 1;   // row group, row bins: groups of lanes over the entries of a row that shares a warp
   int warps = 1;    // row group: warps over the entries of a row; tiles: that multiply together, 4 with Hopper's instructions
   int columns = 0;  // tiles: columns of C that a block computes
-  int cluster = 1;  // tiles: blocks of a cluster that share the depth of a tile of C
+  int cluster = 1;  // tiles, panel: blocks of a cluster that share the depth of a tile of C
   int64_t block_items = 0;  // row bins: the first items, which take a block each
   int64_t warp_items = 0;   // row bins: the next ones, which take a warp each
+  int warp_rows = 0;        // panel: rows of a warp
 };
 
 // Rows in the order of descending length, those too long for one block cut into segments that are summed apart, then added in

@@ -7,6 +7,7 @@ import { WarptileError } from '../errors.js';
 import type { RowBins } from '../formats/row-bins.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { binPlans, binTime, groupPlans, groupTime, mostInGrid, splitTime } from './spmm-gather-plans.js';
+import { panelPlans, panelProblem, panelTime } from './spmm-panel.js';
 import { bestTilePlan, type TileFeatures, tilesProblem } from './spmm-tiles-plan.js';
 
 /** What the choice depends on. */
@@ -66,6 +67,7 @@ export function selectSpmm(features: SpmmFeatures, device: PlanDevice, forced?: 
     rowGroup(features, device),
     rowBins(features, device),
     tiles(features, device),
+    panel(features, device),
   ];
   const candidates = found.map(({ variant, plan, us, problem }) =>
     problem === undefined && plan !== undefined
@@ -84,7 +86,8 @@ export function selectSpmm(features: SpmmFeatures, device: PlanDevice, forced?: 
 
 /** 'vector 4, lanes 8, splits 4, warps 8', 'warpgroups, 64 columns, cluster 2' */
 export function describePlan(plan: SpmmPlan): string {
-  const { variant, vector, lanes, splits, warps, columns, cluster, blockItems, warpItems } = plan;
+  const { variant, vector, lanes, splits, warps, columns, cluster, blockItems, warpItems, warpRows } = plan;
+  if (variant === 'panel') return `rows ${warps * warpRows}, cluster ${cluster}`;
   if (variant === 'row-bins') {
     return `vector ${vector}, lanes ${lanes}, splits ${splits}, blocks ${blockItems}, warps ${warpItems}`;
   }
@@ -150,4 +153,15 @@ function tiles(features: SpmmFeatures, device: PlanDevice): Found {
   if (problem !== undefined) return ruledOut('tiles', problem);
   if (features.tiles === undefined) return ruledOut('tiles', 'needs an up-to-date copy: prepare({ n })');
   return { variant: 'tiles', ...bestTilePlan(features, features.tiles, device) };
+}
+
+function panel(features: SpmmFeatures, device: PlanDevice): Found {
+  const problem = panelProblem(features);
+  if (problem !== undefined) return ruledOut('panel', problem);
+  let best: Found | undefined;
+  for (const plan of panelPlans(device)) {
+    const us = panelTime(features, device, plan);
+    if (best === undefined || us < best.us) best = { variant: 'panel', plan, us };
+  }
+  return best as Found;
 }

@@ -4,6 +4,7 @@ import type { SpmmPlan } from '../backends/calls/spmm.js';
 import type { Device } from '../device/device.js';
 import type { AutotuneEntry } from '../planning/autotune-cache.js';
 import { binPlans, binTime, groupPlans, groupTime } from './spmm-gather-plans.js';
+import { panelPlans, panelTime } from './spmm-panel.js';
 import { describePlan, planDevice, type SpmmFeatures, selectSpmm } from './spmm-plan.js';
 import { type TileFeatures, tilePlans, tilesTime } from './spmm-tiles-plan.js';
 
@@ -58,6 +59,8 @@ function allPlans(features: SpmmFeatures, device: Device): { plan: SpmmPlan; us:
       for (const one of tilePlans(features, tiles, card)) {
         found.push({ plan: one, us: tilesTime(features, tiles, card, one) });
       }
+    } else if (variant === 'panel') {
+      for (const one of panelPlans(card)) found.push({ plan: one, us: panelTime(features, card, one) });
     } else {
       found.push({ plan, us });
     }

@@ -2,6 +2,7 @@
 
 import type { SpmmPlan, TileHeight } from '../../lib/backends/calls/spmm.js';
 import { binPlans, groupPlans } from '../../lib/ops/spmm-gather-plans.js';
+import { panelPlans } from '../../lib/ops/spmm-panel.js';
 import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
 import { type TileFeatures, tilePlans, tileSizes } from '../../lib/ops/spmm-tiles-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
@@ -184,7 +185,52 @@ function plantAll(target: Float64Array, step: number): void {
   for (let i = 0; i < target.length; ++i) if ((i * 7919) % step === 1) target[i] = planted[i % 3];
 }
 
-/** Row groups and row bins of every shape and, for half types, tiles of every size and cluster. */
+// [m, k, n]: the edges of a panel's 32 columns, of a warp's 32 staged entries, and B in one piece, in two and in more.
+const panelShapes: readonly Size[] = [
+  [1, 1, 4],
+  [5, 31, 8],
+  [16, 33, 28],
+  [17, 64, 32],
+  [65, 97, 36],
+  [130, 257, 64],
+  [70, 1760, 68],
+  [33, 4000, 8],
+];
+
+function panelSpecs(dtype: FloatDType): SpmmSpec[] {
+  if (dtype !== 'float32') return [];
+  const specs: SpmmSpec[] = [];
+  const plans = [...panelPlans({ multiprocessors: 132, clusters: true })];
+  // As for tiles.
+  let turn = 0;
+  const add = (pattern: PatternSpec, width: number, rest: Partial<SpmmSpec> = {}, share = 4): void => {
+    for (const [i, plan] of plans.entries()) {
+      if ((i + Math.floor(i / 4) + turn) % share !== 0) continue;
+      const forced = { name: `panel ${plan.warpRows}/${plan.cluster}`, plan };
+      const reduced = plan.cluster === 2 && width > 32 && rest.special === undefined;
+      specs.push({ pattern, width, dtype, forced, reduced, ...rest });
+    }
+    ++turn;
+  };
+  for (const [rows, columns, width] of panelShapes) {
+    add(csr(rows, columns, 'uniform', columns < 1000 ? 0.3 : 0.05), width, {}, columns < 1000 ? 1 : 2);
+  }
+  for (const columns of [32, 64, 96, 250]) add(csr(40, columns, 'full'), 12, { alpha: 2, beta: -1 });
+  add(csr(21, 0, 'full'), 8);
+  add(csr(150, 700, 'banded', 0.2), 40);
+  add(csr(90, 200, 'lastColumn'), 24, { alpha: 1, beta: 0.5 });
+  add(csr(1100, 2200, 'longRows', 0.9), 8);
+  add(csr(70, 150, 'skewed', 0.2), 40, { batches: [3, 3], beta: 1 });
+  add(csr(70, 2000, 'skewed', 0.05), 36, { batches: [undefined, 2] });
+  add(csr(40, 70, 'skewed', 0.3), 20, { special: nonFinite(3) });
+  add(csr(40, 2000, 'uniform', 0.1), 12, { special: nonFinite(40) });
+  add(csr(50, 90, 'uniform', 0.3), 40, {
+    special: { name: 'Infinity and NaN in values', edit: (values) => plantAll(values, 5) },
+  });
+  return specs;
+}
+
+/** Row groups and row bins of every shape, panels, and tiles of every size and cluster. */
 export function variantSpecsOf(dtype: FloatDType): SpmmSpec[] {
-  return [...groupSpecs(dtype), ...binSpecs(dtype), ...tileSpecs(dtype)];
+  return [...groupSpecs(dtype), ...binSpecs(dtype), ...tileSpecs(dtype), ...panelSpecs(dtype)];
 }

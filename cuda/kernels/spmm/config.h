@@ -43,6 +43,7 @@ static_assert(kBlockTileDepth <= kBlockThreads, "one thread finds each row of a 
 bool has_group(DType dtype, const SpmmPlan& plan);
 bool has_bins(DType dtype, const SpmmPlan& plan);
 bool has_tiles(const SpmmPlan& plan, int tile_rows);
+bool has_panel(const SpmmPlan& plan);
 bool has_float_tiles(const SpmmPlan& plan, int tile_rows);
 
 template <typename T>
@@ -54,6 +55,7 @@ Status launch_bins(const SpmmParams& params, const LaunchContext& context);
 template <typename T>
 Status launch_tiles(const SpmmParams& params, const LaunchContext& context);
 Status launch_float_tiles(const SpmmParams& params, const LaunchContext& context);
+Status launch_panel(const SpmmParams& params, const LaunchContext& context);
 Status launch_csr(const SpmmParams& params, const LaunchContext& context);
 Status launch_block(const SpmmParams& params, const LaunchContext& context);
 

@@ -88,6 +88,16 @@ Status run_tiles(const SpmmParams& p, const LaunchContext& context) {
   return p.dtype == DType::kFloat16 ? launch_tiles<__half>(p, context) : launch_tiles<__nv_bfloat16>(p, context);
 }
 
+Status run_panel(const SpmmParams& p, const LaunchContext& context) {
+  if (p.dtype != DType::kFloat32 || !p.pattern.is_csr()) return Status::unsupported("spmm: panels need a CSR matrix in float32");
+  if (!has_panel(p.plan)) return Status::unsupported("spmm: no panel kernel of this shape");
+  if (!takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
+  if (p.plan.cluster > 1 && !context.limits->runs_hopper_code()) {
+    return Status::unsupported("spmm: clusters need compute capability 9.0");
+  }
+  return launch_panel(p, context);
+}
+
 bool power_of_two(int value, int most) { return value >= 1 && value <= most && (value & (value - 1)) == 0; }
 
 }  // namespace
@@ -139,6 +149,11 @@ bool has_float_tiles(const SpmmPlan& plan, int tile_rows) {
   return shape && power_of_two(plan.cluster, kMaxCluster);
 }
 
+bool has_panel(const SpmmPlan& plan) {
+  const int rows = plan.warp_rows;
+  return (rows == 1 || rows == 4 || rows == 8 || rows == 16) && power_of_two(plan.cluster, kMaxCluster);
+}
+
 }  // namespace spmm_kernels
 
 Status spmm(const SpmmParams& params, const LaunchContext& context) {
@@ -151,6 +166,8 @@ Status spmm(const SpmmParams& params, const LaunchContext& context) {
       return spmm_kernels::run_bins(params, context);
     case SpmmVariant::kTiles:
       return spmm_kernels::run_tiles(params, context);
+    case SpmmVariant::kPanel:
+      return spmm_kernels::run_panel(params, context);
     default:
       return a.is_csr() ? spmm_kernels::launch_csr(params, context) : spmm_kernels::launch_block(params, context);
   }

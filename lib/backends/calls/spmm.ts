@@ -3,7 +3,7 @@ import type { View } from '../backend.js';
 import type { SparsePattern } from './sparse-pattern.js';
 
 /** As SpmmVariant of cuda/api/spmm.h, in its order. */
-export const spmmVariants = ['row-split', 'row-group', 'tiles', 'row-bins'] as const;
+export const spmmVariants = ['row-split', 'row-group', 'tiles', 'row-bins', 'panel'] as const;
 export type SpmmVariant = (typeof spmmVariants)[number];
 
 /** How a backend is to compute it; the CPU heeds only whether it reads `tiles`. */
@@ -14,12 +14,14 @@ export interface SpmmPlan {
   readonly lanes: number;
   readonly splits: number;
   readonly warps: number;
-  /** Tiles: columns that a block computes, and blocks of a cluster that share the depth; `warps` multiply together, 4 on Hopper. */
+  /** Tiles, panel: columns that a block computes, and blocks of a cluster that share the depth; tiles: `warps` multiply together, 4 on Hopper. */
   readonly columns: number;
   readonly cluster: number;
   /** Row bins: items that take a block each, then items that take a warp each. */
   readonly blockItems: number;
   readonly warpItems: number;
+  /** Panel: rows of a warp. */
+  readonly warpRows: number;
 }
 
 /** The parameters of a plan, for variants to set what they heed. */
@@ -32,6 +34,7 @@ export const noParameters = {
   cluster: 1,
   blockItems: 0,
   warpItems: 0,
+  warpRows: 0,
 } as const satisfies Omit<SpmmPlan, 'variant'>;
 
 /** The table of lib/formats/row-bins.ts. */

@@ -27,6 +27,7 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .number(plan.cluster)
     .number(plan.blockItems)
     .number(plan.warpItems)
+    .number(plan.warpRows)
     .number(bins?.items ?? 0)
     .number(bins?.segments ?? 0)
     .number(bins?.longRows ?? 0)
