@@ -1,6 +1,6 @@
 // How many dense tiles a sparse pattern meets, counted on the host; and how they are shared out among the blocks of a grid.
 
-import { type TileHeight, tileDepth } from '../backends/calls/spmm.js';
+import { type TileHeight, tileDepth, tileHeights } from '../backends/calls/spmm.js';
 
 /** By the rows of a tile: the tiles of each panel of as many rows in which something is stored. */
 export type TileCounts = Readonly<Record<TileHeight, Int32Array>>;
@@ -14,29 +14,66 @@ export interface Extents {
 }
 
 export function countTiles(pointers: Int32Array, indices: Int32Array, extents: Extents): TileCounts {
-  const { rows, columns, blockRows, blockColumns } = extents;
+  const { blockRows, blockColumns } = extents;
+  if (blockRows === 1 && blockColumns === 1) return countOfEntries(pointers, indices, extents);
+  const count = (height: number): Int32Array => countOfBlocks(pointers, indices, extents, height);
+  return { 32: count(32), 64: count(64), 128: count(128) };
+}
+
+/** CSR: one pass, since it takes longer than everything else that is counted of a pattern. */
+function countOfEntries(pointers: Int32Array, indices: Int32Array, { rows, columns }: Extents): TileCounts {
+  const shift = Math.log2(tileDepth);
   const wide = Math.ceil(columns / tileDepth);
-  const count = (height: number): Int32Array => {
-    const counts = new Int32Array(Math.ceil(rows / height));
-    // The last panel, from 1 on, that was found to meet each column of tiles.
-    const met = new Int32Array(wide);
-    for (let row = 0; row + 1 < pointers.length; ++row) {
-      const last = Math.min(rows, (row + 1) * blockRows) - 1;
-      for (let panel = Math.floor((row * blockRows) / height); panel * height <= last; ++panel) {
-        for (let i = pointers[row]; i < pointers[row + 1]; ++i) {
-          const first = Math.floor((indices[i] * blockColumns) / tileDepth);
-          const end = Math.floor((Math.min(columns, (indices[i] + 1) * blockColumns) - 1) / tileDepth);
-          for (let tile = first; tile <= end; ++tile) {
-            if (met[tile] === panel + 1) continue;
-            met[tile] = panel + 1;
-            ++counts[panel];
-          }
+  const counts = tileHeights.map((height) => new Int32Array(Math.ceil(rows / height)));
+  // By column of tiles the last panel, from 1 on, that was found to meet it.
+  const met = tileHeights.map(() => new Int32Array(wide));
+  const [counts32, counts64, counts128] = counts;
+  const [met32, met64, met128] = met;
+  for (let row = 0; row < rows; ++row) {
+    const [panel32, panel64, panel128] = [row >> 5, row >> 6, row >> 7];
+    let last = -1;
+    for (let i = pointers[row]; i < pointers[row + 1]; ++i) {
+      const tile = indices[i] >> shift;
+      if (tile === last) continue;
+      last = tile;
+      // A panel that was met has been met by those around it.
+      if (met32[tile] === panel32 + 1) continue;
+      met32[tile] = panel32 + 1;
+      ++counts32[panel32];
+      if (met64[tile] === panel64 + 1) continue;
+      met64[tile] = panel64 + 1;
+      ++counts64[panel64];
+      if (met128[tile] === panel128 + 1) continue;
+      met128[tile] = panel128 + 1;
+      ++counts128[panel128];
+    }
+  }
+  return { 32: counts32, 64: counts64, 128: counts128 };
+}
+
+function countOfBlocks(
+  pointers: Int32Array,
+  indices: Int32Array,
+  { rows, columns, blockRows, blockColumns }: Extents,
+  height: number,
+): Int32Array {
+  const counts = new Int32Array(Math.ceil(rows / height));
+  const met = new Int32Array(Math.ceil(columns / tileDepth));
+  for (let row = 0; row + 1 < pointers.length; ++row) {
+    const last = Math.min(rows, (row + 1) * blockRows) - 1;
+    for (let panel = Math.floor((row * blockRows) / height); panel * height <= last; ++panel) {
+      for (let i = pointers[row]; i < pointers[row + 1]; ++i) {
+        const first = Math.floor((indices[i] * blockColumns) / tileDepth);
+        const end = Math.floor((Math.min(columns, (indices[i] + 1) * blockColumns) - 1) / tileDepth);
+        for (let tile = first; tile <= end; ++tile) {
+          if (met[tile] === panel + 1) continue;
+          met[tile] = panel + 1;
+          ++counts[panel];
         }
       }
     }
-    return counts;
-  };
-  return { 32: count(32), 64: count(64), 128: count(128) };
+  }
+  return counts;
 }
 
 /** How the tiles of all panels are shared out: an item is a panel, or a part of one that has far more tiles than others. */
