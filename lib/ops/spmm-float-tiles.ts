@@ -1,8 +1,7 @@
 // The float32 tile kernel of spmm: its shapes, and how long it takes.
 
-import type { SpmmPlan } from '../backends/calls/spmm.js';
 import type { PlanDevice, SpmmFeatures } from './spmm-plan.js';
-import type { TileFeatures } from './spmm-tiles-plan.js';
+import type { TileFeatures, TileShape } from './spmm-tiles-plan.js';
 import { overlapped } from './spmm-time.js';
 
 /** @internal Rows of a tile. */
@@ -32,7 +31,7 @@ export function floatTilesTime(
   features: SpmmFeatures,
   tiles: TileFeatures,
   device: PlanDevice,
-  plan: SpmmPlan,
+  plan: TileShape,
 ): number {
   const { width, batch, vectors } = features;
   const { rows, count, items } = tiles;
