@@ -1,6 +1,6 @@
-import type { SpmmCall } from '../lib/backends/calls/spmm.js';
+import { type SpmmCall, tileHeights } from '../lib/backends/calls/spmm.js';
 import { binRows } from '../lib/formats/row-bins.js';
-import { shareTiles } from '../lib/formats/tile-counts.js';
+import { countTiles, shareTiles } from '../lib/formats/tile-counts.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 import { groupPlans } from '../lib/ops/spmm-gather-plans.js';
 import { type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
@@ -283,6 +283,41 @@ describe('prepare', () => {
     expect(() => spmm(a, operand(8), { variant: 'fast' as 'tiles' })).toThrow(argument);
     a.dispose();
     expect(() => a.prepare({ n: 8 })).toThrow(expect.objectContaining({ code: 'ERR_DISPOSED' }));
+  });
+
+  test.each([
+    [1, 1],
+    [16, 8],
+    [7, 5],
+    [33, 64],
+    [64, 1],
+  ])('counts the tiles that blocks of %i x %i meet', (blockRows, blockColumns) => {
+    const random = new Random(`tiles ${blockRows} ${blockColumns}`);
+    const [rows, columns] = [300, 1000];
+    const pointers = [0];
+    const indices: number[] = [];
+    const found = tileHeights.map(() => new Set<string>());
+    for (let row = 0; row * blockRows < rows; ++row) {
+      for (let column = 0; column * blockColumns < columns; ++column) {
+        if (random.unit() >= 0.02) continue;
+        indices.push(column);
+        for (let i = row * blockRows; i < Math.min(rows, (row + 1) * blockRows); ++i) {
+          for (let j = column * blockColumns; j < Math.min(columns, (column + 1) * blockColumns); ++j) {
+            tileHeights.forEach((height, at) => {
+              found[at].add(`${Math.floor(i / height)} ${Math.floor(j / 64)}`);
+            });
+          }
+        }
+      }
+      pointers.push(indices.length);
+    }
+    const extents = { rows, columns, blockRows, blockColumns };
+    const counts = countTiles(Int32Array.from(pointers), Int32Array.from(indices), extents);
+    tileHeights.forEach((height, at) => {
+      const expected = new Array<number>(Math.ceil(rows / height)).fill(0);
+      for (const tile of found[at]) ++expected[Number.parseInt(tile, 10)];
+      expect([...counts[height]]).toEqual(expected);
+    });
   });
 
   test('cuts panels of far more tiles than most', () => {
