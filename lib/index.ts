@@ -49,6 +49,7 @@ export type { ColumnRange } from './ops/column-range.js';
 export { type KroneckerMatmulOptions, kroneckerMatmul } from './ops/kronecker.js';
 export { type NeighborhoodAttentionOptions, neighborhoodAttention } from './ops/neighborhood-attention.js';
 export { explainSddmm, type SddmmExplanation, type SddmmOptions, sddmm } from './ops/sddmm.js';
+export { autotuneSddmm, type SddmmTuning } from './ops/sddmm-autotune.js';
 export { type SparseAttentionOptions, sparseAttention } from './ops/sparse-attention.js';
 export { type SparseSoftmaxOptions, sparseSoftmax } from './ops/sparse-softmax.js';
 export { explainSpmm, type SpmmExplanation, type SpmmOptions, spmm } from './ops/spmm.js';

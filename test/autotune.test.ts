@@ -10,17 +10,23 @@ import {
 } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
+import type { SddmmPlan } from '../lib/backends/calls/sddmm.js';
 import type { SpmmPlan } from '../lib/backends/calls/spmm.js';
 import {
   AutotuneCache,
+  autotuneSddmm,
   autotuneSpmm,
   type CsrMatrix,
   type Device,
+  explainSddmm,
   explainSpmm,
   openDevice,
+  sddmm,
   spmm,
   WarptileError,
 } from '../lib/index.js';
+import { sddmmProblem } from '../lib/ops/sddmm.js';
+import { sddmmPlanName, sddmmPlansToMeasure } from '../lib/ops/sddmm-tuned.js';
 import type { SpmmFeatures } from '../lib/ops/spmm-plan.js';
 import { planName, plansToMeasure, problemClass } from '../lib/ops/spmm-tuned.js';
 import { judge, measureCandidates } from '../lib/planning/autotune.js';
@@ -373,5 +379,65 @@ describe('autotuneSpmm', () => {
     expect(opened.autotune?.file).toBe(defaultAutotuneFile());
     expect(errorOf(() => opened.tensor('x' as never)).code).toBe('ERR_ARGUMENT');
     opened.dispose();
+  });
+});
+
+describe('autotuneSddmm', () => {
+  const make = (of: Device = device) => {
+    const mask = of.csr({
+      shape: [40, 60],
+      rowPointers: Int32Array.from({ length: 41 }, (_, i) => 3 * i),
+      columnIndices: Int32Array.from({ length: 120 }, (_, i) => (i % 3) * 20),
+    });
+    return [mask, of.zeros([40, 32]), of.zeros([60, 32])] as const;
+  };
+
+  test('remembers the fastest, which sddmm then runs, here and in the next process', async () => {
+    const problem = make();
+    const { operations } = device.backend;
+    const run = operations.sddmm;
+    const plans: SddmmPlan[] = [];
+    operations.sddmm = (call) => {
+      plans.push(call.plan);
+      run(call);
+    };
+    expect(explainSddmm(...problem).reason).toMatch(/expected to take/);
+    const features = sddmmProblem(...problem).features;
+    const candidates = sddmmPlansToMeasure(features, device, 8).map(sddmmPlanName);
+    expect(new Set(candidates).size).toBe(8);
+    // The planner's choice first, and one of each variant early.
+    expect(candidates[0]).toContain(explainSddmm(...problem).parameters);
+    for (const variant of ['segments', 'rows', 'gather', 'tiles', 'staged']) {
+      expect(candidates.slice(0, 6).some((name) => name.startsWith(variant))).toBe(true);
+    }
+    let calls = 0;
+    device.backend.time = async (enqueue) => {
+      enqueue();
+      return calls++ % candidates.length === 2 ? 1 : 2;
+    };
+    const tuning = await autotuneSddmm(...problem);
+    expect(tuning.measured.map(({ name }) => name)).toEqual(candidates);
+    expect(tuning.planned).toBe(candidates[0]);
+    expect(tuning.choice).toBe(candidates[2]);
+    sddmm(...problem);
+    expect(sddmmPlanName(plans[plans.length - 1])).toBe(tuning.choice);
+    expect(explainSddmm(...problem).reason).toMatch(/measured to take .* us, where .* takes/);
+    sddmm(...problem, { variant: 'segments' });
+    expect(plans[plans.length - 1].variant).toBe('segments');
+    const next = await openDevice('cpu', { autotune: { file } });
+    expect(explainSddmm(...make(next)).reason).toMatch(/measured/);
+    next.dispose();
+    const plain = await openDevice('cpu');
+    expect(explainSddmm(...make(plain)).reason).toMatch(/expected/);
+    expect((await rejectionOf(autotuneSddmm(...make(plain)))).code).toBe('ERR_ARGUMENT');
+    plain.dispose();
+  });
+
+  test('really measures, and leaves nothing behind', async () => {
+    const problem = make();
+    const before = device.memory().handles;
+    const { measured } = await autotuneSddmm(...problem);
+    for (const { us } of measured) expect(us).toBeGreaterThan(0);
+    expect(device.memory().handles).toBe(before);
   });
 });

@@ -1,6 +1,7 @@
 import { sddmmReference } from '../../lib/backends/reference/sddmm.js';
 import type { Device } from '../../lib/device/device.js';
 import { explainSddmm, sddmm, sddmmCall } from '../../lib/ops/sddmm.js';
+import { autotuneSddmm } from '../../lib/ops/sddmm-autotune.js';
 import { dtypeInfo, type FloatDType } from '../../lib/tensor/dtype.js';
 import { expectedSums } from '../expectation.js';
 import { Operand } from '../operands.js';
@@ -47,10 +48,13 @@ function bind(device: Device, mask: SparseOperand, n: number, dtype: FloatDType)
   const output = device.empty([mask.nnz], dtype);
   const out = matrix.withValues(output);
   const options = { out };
-  const { variant, parameters } = explainSddmm(matrix, left, right);
   return {
     output,
-    ...(device.kind === 'cpu' ? {} : { variant: `${variant} ${parameters}`.trim() }),
+    get variant() {
+      const { variant, parameters } = explainSddmm(matrix, left, right);
+      return device.kind === 'cpu' ? 'reference' : `${variant} ${parameters}`.trim();
+    },
+    tune: () => autotuneSddmm(matrix, left, right),
     rows: pattern.rows,
     rowStarts: pattern.rowPointers,
     run: () => {

@@ -71,7 +71,7 @@ export function benchCommand(): Command {
     .option('--energy', "joules of a call, over windows of 5 s of the card's energy counter")
     .option(
       '--tune',
-      "measure the likely plans of each spmm first, and keep the fastest in the user's autotune cache",
+      "measure the likely plans of each spmm and sddmm first, and keep the fastest in the user's autotune cache",
     )
     .option('--hunt <count>', 'random problems instead: prints those that cuSPARSE does faster', parseCount)
     .option('--seed <text>', 'which random problems the hunt takes', 'hunt')

@@ -17,6 +17,7 @@ import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { checkNoOverlap, checkTensor, coincides, type Tensor } from '../tensor/tensor.js';
 import { checkBoolean, checkFloatDType, checkOneOf, checkOptions, checkScalar, own } from '../validate.js';
 import { describeSddmmPlan, type SddmmCandidate, type SddmmFeatures, selectSddmm } from './sddmm-plan.js';
+import { sddmmPlanName, tunedSddmmPlan } from './sddmm-tuned.js';
 import { batchOf, checkDense, checkOutMatrix, commonBatch } from './sparse-operands.js';
 import { planDevice } from './spmm-plan.js';
 
@@ -125,16 +126,18 @@ export function explainSddmm<D extends FloatDType>(
   a: Tensor<D>,
   b: Tensor<D>,
 ): SddmmExplanation {
-  const matrix = checkSparseMatrix(mask, 'mask');
-  const { device, pattern } = matrix;
-  const left = checkTensor(a, 'a', device);
-  const right = checkTensor(b, 'b', device);
-  const dtype = checkFloatDType(left.dtype, 'a');
-  checkDense(left, 'a', dtype, pattern.rows, undefined);
-  checkDense(right, 'b', dtype, pattern.columns, left.shape[left.shape.length - 1]);
-  const batch = commonBatch(batchOf(left), batchOf(right), 'b') ?? 1;
-  const features = featuresOf(matrix, left, right, batch);
+  const { matrix, features } = sddmmProblem(mask, a, b);
   const { plan, candidates } = selectSddmm(features, planDevice(matrix.device));
+  const tuned = tunedSddmmPlan(features, matrix.device);
+  if (tuned !== undefined) {
+    const { us, plannedUs } = tuned.entry;
+    return {
+      variant: tuned.plan.variant,
+      parameters: describeSddmmPlan(tuned.plan),
+      reason: `measured to take ${us.toFixed(1)} us, where ${sddmmPlanName(plan)} takes ${plannedUs.toFixed(1)} us`,
+      candidates,
+    };
+  }
   const chosen = candidates.find((candidate) => candidate.variant === plan.variant);
   const others = candidates.filter((candidate) => candidate !== chosen);
   const compared = others.map(
@@ -146,6 +149,32 @@ export function explainSddmm<D extends FloatDType>(
     reason: `expected to take ${chosen?.us?.toFixed(1)} us, the least; ${compared.join('; ')}`,
     candidates,
   };
+}
+
+/** Checked operands without an `out`. */
+export interface SddmmProblem<D extends FloatDType = FloatDType> {
+  readonly matrix: SparseMatrix;
+  readonly left: Tensor<D>;
+  readonly right: Tensor<D>;
+  readonly batch: number | undefined;
+  readonly features: SddmmFeatures;
+}
+
+/** @internal */
+export function sddmmProblem<D extends FloatDType>(
+  mask: SparseMatrix,
+  a: Tensor<D>,
+  b: Tensor<D>,
+): SddmmProblem<D> {
+  const matrix = checkSparseMatrix(mask, 'mask');
+  const { device, pattern } = matrix;
+  const left = checkTensor(a, 'a', device) as Tensor<D>;
+  const right = checkTensor(b, 'b', device) as Tensor<D>;
+  const dtype = checkFloatDType(left.dtype, 'a');
+  checkDense(left, 'a', dtype, pattern.rows, undefined);
+  checkDense(right, 'b', dtype, pattern.columns, left.shape[left.shape.length - 1]);
+  const batch = commonBatch(batchOf(left), batchOf(right), 'b');
+  return { matrix, left, right, batch, features: featuresOf(matrix, left, right, batch ?? 1) };
 }
 
 /** Whether sddmm may use such tiles: those of a mask cannot be found while recording. */
@@ -187,14 +216,18 @@ function planFor(out: SparseMatrix, a: Tensor, b: Tensor, variant: SddmmVariant 
     last.format === out.format &&
     last.variant === variant &&
     last.device === out.device &&
-    last.capturing === out.device.capturing
+    last.capturing === out.device.capturing &&
+    last.revision === out.device.autotune?.revision
   ) {
     return last.plan;
   }
   const features = featuresOf(out, a, b, batch);
-  const { plan } = selectSddmm(features, planDevice(out.device), variant === 'auto' ? undefined : variant);
   const { format, device } = out;
   const { capturing } = device;
+  const revision = device.autotune?.revision;
+  const tuned = variant === 'auto' ? tunedSddmmPlan(features, device) : undefined;
+  const forced = variant === 'auto' ? undefined : variant;
+  const plan = tuned?.plan ?? selectSddmm(features, planDevice(device), forced).plan;
   remembered.set(topology, {
     dtype: a.dtype,
     depth,
@@ -204,6 +237,7 @@ function planFor(out: SparseMatrix, a: Tensor, b: Tensor, variant: SddmmVariant 
     variant,
     device,
     capturing,
+    revision,
     plan,
   });
   return plan;
@@ -218,6 +252,8 @@ interface RememberedPlan {
   readonly variant: string;
   readonly device: Device;
   readonly capturing: boolean;
+  /** Of the measured choices that were heeded. */
+  readonly revision: number | undefined;
   readonly plan: SddmmPlan;
 }
 

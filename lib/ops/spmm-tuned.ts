@@ -38,7 +38,8 @@ export function problemClass(features: SpmmFeatures): string {
   return parts.join(', ');
 }
 
-function bucket(size: number): string {
+/** A size to the nearest half power of two. */
+export function bucket(size: number): string {
   return size === 0 ? '0' : `2^${Math.round(2 * Math.log2(size)) / 2}`;
 }
 
