@@ -72,6 +72,12 @@ describe('selectSddmm', () => {
     expect(selectSddmm(features(change), h200).plan.variant).toBe(variant);
   });
 
+  it('takes no tile that another card has no room for', () => {
+    const sparse = features({ dtype: 'float32', stored: 336_000, longestRow: 110, depth: 512 });
+    expect(selectSddmm(sparse, h200).plan.tile).toBe(256);
+    expect(selectSddmm(sparse, { ...h200, clusters: false }, 'staged').plan.tile).toBeLessThan(256);
+  });
+
   it.each<[string, Partial<SddmmFeatures>]>([
     ['nothing stored', { stored: 0, longestRow: 0, tiles: [0, 0, 0, 0] }],
     ['no depth', { depth: 0 }],

@@ -51,18 +51,15 @@ const none: SddmmPlan = { variant: 'segments', vector: 1, lanes: 8, splits: 1, t
  * The plan that is expected to be fastest, or the best of a `forced` variant.
  * @throws WarptileError ERR_UNSUPPORTED where the forced variant is impossible.
  */
-export function selectSddmm(
-  features: SddmmFeatures,
-  { multiprocessors }: PlanDevice,
-  forced?: SddmmVariant,
-): SddmmChoice {
+export function selectSddmm(features: SddmmFeatures, card: PlanDevice, forced?: SddmmVariant): SddmmChoice {
+  const { multiprocessors } = card;
   const found = [
     segments(features),
     ...gathers(features, multiprocessors),
-    best('tiles', tilesProblem(features, 'tiles'), tilePlans(features, 'tiles'), (plan) =>
+    best('tiles', tilesProblem(features, 'tiles'), tilePlans(features, 'tiles', card), (plan) =>
       tilesTime(features, multiprocessors, plan),
     ),
-    best('staged', tilesProblem(features, 'staged'), tilePlans(features, 'staged'), (plan) =>
+    best('staged', tilesProblem(features, 'staged'), tilePlans(features, 'staged', card), (plan) =>
       tilesTime(features, multiprocessors, plan),
     ),
   ];
@@ -73,7 +70,8 @@ export function selectSddmm(
   );
   if (forced !== undefined) {
     const { plan, problem } = found.find(({ variant }) => variant === forced) as Found;
-    if (plan === undefined) throw new WarptileError('ERR_UNSUPPORTED', `variant: ${forced}: ${problem}`);
+    if (plan === undefined)
+      throw new WarptileError('ERR_UNSUPPORTED', `variant: ${forced}: ${problem ?? 'no kernel'}`);
     return { plan, candidates };
   }
   let chosen = found[0];
@@ -251,11 +249,17 @@ const tileRowsOf = (variant: 'tiles' | 'staged', dtype: FloatDType): readonly Ti
 };
 
 /** @internal Every plan of tiles that has a kernel, of a variant. */
-export function* tilePlans(features: SddmmFeatures, variant: 'tiles' | 'staged'): Iterable<SddmmPlan> {
+export function* tilePlans(
+  features: SddmmFeatures,
+  variant: 'tiles' | 'staged',
+  { clusters }: PlanDevice,
+): Iterable<SddmmPlan> {
   const { dtype, tiles, stored } = features;
   for (const tile of tileRowsOf(variant, dtype)) {
     const index = tileShapes.findIndex(({ rows }) => rows === tile);
     if (!storesEnough(tileShapes[index], tiles[index], stored)) continue;
+    // 192 KiB of shared memory, which compute capability 9.0 has for sure.
+    if (tile === 256 && !clusters) continue;
     yield { ...none, variant, vector: vectorOf(features), tile };
   }
 }

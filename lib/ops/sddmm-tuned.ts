@@ -52,7 +52,7 @@ function allPlans(features: SddmmFeatures, device: Device): { plan: SddmmPlan; u
     if (variant === 'segments') {
       found.push({ plan: selectSddmm(features, card, variant).plan, us });
     } else if (variant === 'tiles' || variant === 'staged') {
-      for (const plan of tilePlans(features, variant)) {
+      for (const plan of tilePlans(features, variant, card)) {
         found.push({ plan, us: tilesTime(features, card.multiprocessors, plan) });
       }
     } else {

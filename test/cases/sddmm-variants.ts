@@ -6,6 +6,8 @@ import type { FloatDType } from '../../lib/tensor/dtype.js';
 import type { SddmmSpec } from './sddmm.js';
 import type { PatternKind, PatternSpec } from './sparse-patterns.js';
 
+const h200 = { multiprocessors: 132, clusters: true };
+
 type Shape = readonly [number, number, number];
 
 const csr = (rows: number, columns: number, kind: PatternKind, density?: number): PatternSpec => ({
@@ -114,7 +116,7 @@ function tileSpecs(dtype: FloatDType): SddmmSpec[] {
   const plansOf = (depth: number, vectors: boolean): SddmmPlan[] =>
     // As if enough were stored for every shape.
     (['tiles', ...(vectors && dtype === 'float32' ? (['staged'] as const) : [])] as const).flatMap(
-      (variant) => [...tilePlans({ ...features(dtype, depth, vectors), stored: 1e6 }, variant)],
+      (variant) => [...tilePlans({ ...features(dtype, depth, vectors), stored: 1e6 }, variant, h200)],
     );
   for (const plan of plansOf(1, false)) {
     for (const [rows, columns, depth] of scalarEdges) {
