@@ -13,7 +13,7 @@ const bytesOf = (dtype: FloatDType): number => (dtype === 'float32' ? 4 : 2);
 // The model: a launch, and then the longest of five, with a share of the others, since they overlap only in part.
 //   rounds       the chain of loads of the longest row
 //   issue        instructions of all warps of a multiprocessor
-//   gather       bytes of B that are gathered, for half types; for float32 the instructions take longer
+//   gather       bytes of B that are gathered; for float32 the instructions take longer, but where B passes the first cache
 //   compulsory   operands from and to memory
 //   distant      rows of B from far parts of the L2 cache
 // Fitted by random search to a sweep over the likely plans of 73 matrices, 730 problems: the choice among row groups and row bins
@@ -29,6 +29,8 @@ const model = {
   warp: 29.45,
   shuffle: 0.394,
   sharing: 0.0096,
+  // float32: nanoseconds a chunk of each further row of a warp.
+  otherRow: 1,
   // Bytes a microsecond of a multiprocessor.
   gathered: 73_470,
   distant: 0.903,
@@ -91,8 +93,10 @@ export function groupTime(features: SpmmFeatures, device: PlanDevice, plan: Spmm
   // Rows begin anywhere in a chunk of four.
   const rounds = (entries: number): number => Math.ceil((entries + 1.5) / (4 * splits * warps));
   const lines = Math.max(vector === 1 ? 1 : 4, 32 / lanes);
+  // Rows that share a warp wait for each other, and load entries from lines of their own.
+  const others = dtype === 'float32' && lanes >= 8 ? model.otherRow * (32 / (lanes * splits) - 1) : 0;
   const nanoseconds =
-    rounds(stored / Math.max(1, rows)) * (model.chunk + (model.lines * lines) / 4) +
+    rounds(stored / Math.max(1, rows)) * (model.chunk + (model.lines * lines) / 4 + others) +
     model.warp +
     model.shuffle * Math.log2(splits) * vector;
   const us = overlapped(
@@ -101,12 +105,25 @@ export function groupTime(features: SpmmFeatures, device: PlanDevice, plan: Spmm
     rounds(longestRow) * model.round,
     (totalWarps * nanoseconds) / (1000 * device.multiprocessors),
     dtype === 'float32'
-      ? 0
+      ? floatGatherTime(features)
       : (stored * (tile * bytes + 4 + bytes) * columnTiles) / (model.gathered * device.multiprocessors),
     compulsoryTime(features),
     model.distant * distantTime(features),
   );
   return us + (warps > 1 ? model.sharing : 0);
+}
+
+/**
+ * Microseconds to gather rows of B in float32: what the rows that a multiprocessor works on at a time share comes from its own cache,
+ * the more the denser and the more they are, and the rest from the L2 cache. Fitted to 83 problems of 128 and 512 columns.
+ */
+function floatGatherTime({ rows, columns, stored, width, batch }: SpmmFeatures): number {
+  if (columns * Math.min(width * 4, widestTileBytes) < ownCacheBytes) return 0;
+  const density = stored / (Math.max(1, rows) * columns);
+  // Several column tiles share a cache.
+  const tiles = width * 4 > widestTileBytes ? 1 : 1.3;
+  const rate = tiles * (12e6 + 8e6 * Math.min(density, 0.2)) * Math.min(1.4, Math.max(1, rows / 1024));
+  return (stored * width * batch * 4) / rate;
 }
 
 // Bytes a microsecond: operands that no cache holds, in the share of the bandwidth that gathering reaches; rows of B out of the L2
@@ -117,6 +134,8 @@ const farRate = 5.8e6;
 const nearBytes = 4e6;
 const farBytes = 16e6;
 const widestTileBytes = 512;
+/** From here on a column tile of B passes the cache of a multiprocessor. */
+const ownCacheBytes = 600_000;
 
 /** Microseconds to read A and B and to write C once, all from and to memory. */
 function compulsoryTime({ dtype, rows, columns, stored, width, batch }: SpmmFeatures): number {
