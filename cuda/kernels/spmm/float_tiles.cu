@@ -1,3 +1,5 @@
+// Launches of the float32 tile kernel, and the sums of panels that it computes in parts.
+
 #include "kernels/spmm/float_tiles.cuh"
 
 namespace warptile::spmm_kernels {

@@ -1,3 +1,5 @@
+// Launches of the kernel that keeps a panel of B in shared memory.
+
 #include "kernels/spmm/panel.cuh"
 
 namespace warptile::spmm_kernels {

