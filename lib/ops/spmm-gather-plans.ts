@@ -1,6 +1,6 @@
 // Plans of spmm's kernels that gather rows of B, and their expected microseconds on an H200, for lib/ops/spmm-plan.ts.
 
-import { noParameters, type SpmmPlan } from '../backends/calls/spmm.js';
+import type { SpmmPlan } from '../backends/calls/spmm.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { PlanDevice, SpmmFeatures } from './spmm-plan.js';
 import { overlapped } from './spmm-time.js';
@@ -19,21 +19,23 @@ const bytesOf = (dtype: FloatDType): number => (dtype === 'float32' ? 4 : 2);
 // Fitted by random search to a sweep over the likely plans of 73 matrices, 730 problems: the choice among row groups and row bins
 // takes 3.5 % longer than the best plan on average, 1.5 times at most; the estimates are off by 19 % (root mean square).
 const model = {
-  start: 1.088,
-  overlap: 0.204,
-  round: 0.4425,
+  start: 1.05,
+  overlap: 0.1915,
+  round: 0.442,
   // Nanoseconds of a multiprocessor: a chunk, the lines of 128 bytes that a warp touches for it in B (a quarter of them), a warp, a
   // step of its shuffles.
-  chunk: 14.81,
-  lines: 0.6985,
+  chunk: 14.7,
+  lines: 0.7272,
   warp: 29.45,
-  shuffle: 0.394,
-  sharing: 0.0096,
-  // float32: nanoseconds a chunk of each further row of a warp.
-  otherRow: 1,
+  shuffle: 0.4125,
+  sharing: 0.0093,
+  // A chunk of each further row of a warp: of float32 over eight lanes and more, and of any over fewer.
+  otherRow: 0.869,
+  otherNarrowRow: 0.245,
   // Bytes a microsecond of a multiprocessor.
-  gathered: 73_470,
+  gathered: 76_460,
   distant: 0.903,
+  shortRows: 1.15,
   split: {
     entry: 0.2241,
     perEntry: 7.322,
@@ -43,7 +45,11 @@ const model = {
 };
 
 /** @internal */
-export function splitTime(features: SpmmFeatures, device: PlanDevice): number {
+export function splitTime(
+  features: SpmmFeatures,
+  device: PlanDevice,
+  memory = memoryTimes(features),
+): number {
   const { dtype, rows, stored, longestRow, width, batch, vectors } = features;
   const vector = vectors ? 16 / bytesOf(dtype) : 1;
   const lanes = width <= 8 * vector ? 8 : 32;
@@ -56,17 +62,40 @@ export function splitTime(features: SpmmFeatures, device: PlanDevice): number {
     longestRow * split.entry,
     nanoseconds / (1000 * device.multiprocessors),
     (stored * width * batch * bytesOf(dtype)) / (split.gathered[dtype] * device.multiprocessors),
-    compulsoryTime(features),
-    model.distant * distantTime(features),
+    memory.compulsory,
+    model.distant * memory.distant,
   );
 }
 
+// Written out: plans by the dozen are made for every new problem, and copies of an object cost more than estimating them.
+const gatherPlan = (
+  variant: 'row-group' | 'row-bins',
+  vector: number,
+  lanes: number,
+  splits: number,
+  warps: number,
+  blockItems: number,
+  warpItems: number,
+): SpmmPlan => ({
+  variant,
+  vector,
+  lanes,
+  splits,
+  warps,
+  columns: 0,
+  cluster: 1,
+  warpRows: 0,
+  blockItems,
+  warpItems,
+});
+
 /** @internal Every plan of row groups that has a kernel and wastes less than half of its lanes. */
-export function* groupPlans({
+export function groupPlans({
   dtype,
   width,
   vectors,
-}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors'>): Iterable<SpmmPlan> {
+}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors'>): readonly SpmmPlan[] {
+  const plans: SpmmPlan[] = [];
   const vector = vectors ? 16 / bytesOf(dtype) : 1;
   const widths = vector === 1 ? [1, 8, 32] : vector === 4 ? [2, 8, 16, 32] : [1, 4, 8, 16, 32];
   for (const lanes of widths) {
@@ -74,43 +103,52 @@ export function* groupPlans({
     if (lanes !== widths[0] && 2 * width <= lanes * vector) continue;
     if (lanes === widths[0] && width > 4 * lanes * vector) continue;
     const all = 32 / lanes;
-    for (const splits of new Set([all, Math.max(1, all / 4), lanes <= 2 ? 1 : all])) {
+    const few = Math.max(1, all / 4);
+    for (const splits of all === 1 ? [1] : lanes <= 2 && few > 1 ? [all, few, 1] : [all, few]) {
       for (const warps of splits === all ? [1, 2, 4, 8] : [1]) {
-        yield { ...noParameters, variant: 'row-group', vector, lanes, splits, warps };
+        plans.push(gatherPlan('row-group', vector, lanes, splits, warps, 0, 0));
       }
     }
   }
+  return plans;
 }
 
 /** @internal */
-export function groupTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {
+export function groupTime(
+  features: SpmmFeatures,
+  device: PlanDevice,
+  plan: SpmmPlan,
+  memory = memoryTimes(features),
+): number {
   const { dtype, rows, stored, longestRow, width, batch } = features;
   const { vector, lanes, splits, warps } = plan;
   const bytes = bytesOf(dtype);
   const tile = lanes * vector;
   const columnTiles = Math.ceil(width / tile) * batch;
   const totalWarps = Math.ceil((rows * lanes * splits) / 32) * warps * columnTiles;
-  // Rows begin anywhere in a chunk of four.
-  const rounds = (entries: number): number => Math.ceil((entries + 1.5) / (4 * splits * warps));
   const lines = Math.max(vector === 1 ? 1 : 4, 32 / lanes);
   // Rows that share a warp wait for each other, and load entries from lines of their own.
-  const others = dtype === 'float32' && lanes >= 8 ? model.otherRow * (32 / (lanes * splits) - 1) : 0;
+  const otherRow = lanes < 8 ? model.otherNarrowRow : dtype === 'float32' ? model.otherRow : 0;
+  const others = otherRow * (32 / (lanes * splits) - 1);
   const nanoseconds =
-    rounds(stored / Math.max(1, rows)) * (model.chunk + (model.lines * lines) / 4 + others) +
+    roundsOf(stored / Math.max(1, rows), splits * warps) *
+      (model.chunk + (model.lines * lines) / 4 + others) +
     model.warp +
     model.shuffle * Math.log2(splits) * vector;
   const us = overlapped(
     model.start,
     model.overlap,
-    rounds(longestRow) * model.round,
+    roundsOf(longestRow, splits * warps) * model.round,
     (totalWarps * nanoseconds) / (1000 * device.multiprocessors),
     dtype === 'float32'
-      ? floatGatherTime(features)
+      ? memory.gather
       : (stored * (tile * bytes + 4 + bytes) * columnTiles) / (model.gathered * device.multiprocessors),
-    compulsoryTime(features),
-    model.distant * distantTime(features),
+    memory.compulsory,
+    model.distant * memory.distant,
   );
-  return us + (warps > 1 ? model.sharing : 0);
+  // Warps of one row of a few entries do little but wait for operands from afar.
+  const waiting = memory.distant > 0 && stored <= 8 * rows && width * bytes >= 256 ? model.shortRows : 1;
+  return us * waiting + (warps > 1 ? model.sharing : 0);
 }
 
 /**
@@ -137,6 +175,23 @@ const widestTileBytes = 512;
 /** From here on a column tile of B passes the cache of a multiprocessor. */
 const ownCacheBytes = 600_000;
 
+/** What does not depend on the plan, in microseconds: computed once for all plans of a problem. */
+export interface MemoryTimes {
+  readonly compulsory: number;
+  readonly distant: number;
+  /** float32 */
+  readonly gather: number;
+}
+
+/** @internal */
+export function memoryTimes(features: SpmmFeatures): MemoryTimes {
+  return {
+    compulsory: compulsoryTime(features),
+    distant: distantTime(features),
+    gather: features.dtype === 'float32' ? floatGatherTime(features) : 0,
+  };
+}
+
 /** Microseconds to read A and B and to write C once, all from and to memory. */
 function compulsoryTime({ dtype, rows, columns, stored, width, batch }: SpmmFeatures): number {
   const bytes = bytesOf(dtype);
@@ -155,13 +210,14 @@ function distantTime({ dtype, columns, stored, width, batch }: SpmmFeatures): nu
 }
 
 /** @internal Every plan of row bins that has a kernel and wastes less than half of its lanes. */
-export function* binPlans({
+export function binPlans({
   dtype,
   width,
   vectors,
   bins,
-}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'bins'>): Iterable<SpmmPlan> {
-  if (bins === undefined) return;
+}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'bins'>): readonly SpmmPlan[] {
+  const plans: SpmmPlan[] = [];
+  if (bins === undefined) return plans;
   const vector = vectors ? 16 / bytesOf(dtype) : 1;
   const widths = vector === 1 ? [1, 8, 32] : vector === 4 ? [2, 8, 16, 32] : [1, 4, 8, 16, 32];
   const most = bins.atLeast.length - 1;
@@ -169,42 +225,58 @@ export function* binPlans({
     if (lanes !== widths[0] && 2 * width <= lanes * vector) continue;
     if (width > mostInGrid * lanes * vector) continue;
     for (const splits of lanes <= 8 ? [1, 4] : [1]) {
-      const seen = new Set<string>();
+      let before = -1;
+      let warpsBefore = -1;
       for (const rounds of [2, 4, 8, 16, 32]) {
         // An item takes more lanes where it would take a group, and then a warp, more than `rounds` rounds of four entries.
-        const exponent = (groups: number): number => Math.min(most, Math.log2(4 * groups * rounds));
-        const blockItems = bins.atLeast[exponent(32 / lanes)];
-        const warpItems = lanes * splits === 32 ? 0 : bins.atLeast[exponent(splits)] - blockItems;
-        const key = `${blockItems} ${warpItems}`;
-        if (seen.has(key)) continue;
-        seen.add(key);
-        yield { ...noParameters, variant: 'row-bins', vector, lanes, splits, blockItems, warpItems };
+        const blockItems = bins.atLeast[Math.min(most, Math.log2((128 * rounds) / lanes))];
+        const byWarps = bins.atLeast[Math.min(most, Math.log2(4 * splits * rounds))];
+        const warpItems = lanes * splits === 32 ? 0 : byWarps - blockItems;
+        // Fewer items the more rounds: a plan that was there comes right before.
+        if (blockItems === before && warpItems === warpsBefore) continue;
+        before = blockItems;
+        warpsBefore = warpItems;
+        plans.push(gatherPlan('row-bins', vector, lanes, splits, 1, blockItems, warpItems));
       }
     }
   }
+  return plans;
 }
 
 // As `model`, of the same sweep.
 const binModel = {
-  start: 1.522,
+  start: 1.51,
   overlap: 0.306,
-  round: 0.472,
-  // Nanoseconds of a multiprocessor.
-  chunk: 15.3,
-  lines: 0.946,
-  groups: 0.343,
-  longWarp: 22.41,
+  round: 0.468,
+  // Nanoseconds of a multiprocessor; `rows`: a chunk of each row that shares a warp, whose entries lie in lines of their own.
+  chunk: 16.51,
+  lines: 0.8,
+  groups: 0.0947,
+  rows: 0.637,
+  longWarp: 22.66,
   shortWarp: 22.95,
-  shuffle: 1.838,
+  shuffle: 1.841,
   // Bytes of half rows that a multiprocessor gathers in a microsecond.
-  gathered: 74_580,
-  distant: 0.771,
-  segments: 0.853,
+  gathered: 75_960,
+  // Uneven patterns have popular columns, whose rows of B stay close; equally long rows of some chunks are left to row groups.
+  distant: 0.671,
+  distantEven: 0.892,
+  segments: 0.996,
 };
 
+/** Rounds of four entries that `parts` groups of lanes take for a row that begins anywhere in a chunk. */
+function roundsOf(entries: number, parts: number): number {
+  return entries === 0 ? 0 : Math.ceil((entries + 1.5) / (4 * parts));
+}
+
 /** @internal */
-export function binTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {
-  const { dtype, stored, longestRow, width, batch } = features;
+export function binTime(
+  features: SpmmFeatures,
+  device: PlanDevice,
+  plan: SpmmPlan,
+  memory = memoryTimes(features),
+): number {
+  const { dtype, rows, stored, longestRow, width, batch } = features;
   const { items, segments, limit, atLeast } = features.bins as NonNullable<SpmmFeatures['bins']>;
   const { vector, lanes, splits, blockItems, warpItems } = plan;
   const bytes = bytesOf(dtype);
@@ -212,31 +284,30 @@ export function binTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPl
   const columnTiles = Math.ceil(width / tile) * batch;
   const groups = 32 / lanes;
   const share = (lanes * splits) / 32;
-  const roundsOf = (entries: number, parts: number): number =>
-    entries === 0 ? 0 : Math.ceil((entries + 1.5) / (4 * parts));
   let longest = 0;
-  let rounds = 0;
+  let longRounds = 0;
+  let shortRounds = 0;
   // Items of one power of two, the long ones first: some of them by blocks, some by warps, the rest by parts of warps.
   for (let exponent = atLeast.length - 1, before = 0; exponent >= -1; --exponent) {
     const past = exponent < 0 ? items : atLeast[exponent];
     const entries = exponent < 0 ? 0 : Math.min(1.45 * 2 ** exponent, longestRow, limit);
-    const [blocks, warps] = [Math.min(past, blockItems), Math.min(past, blockItems + warpItems)];
-    const byBlock = Math.max(0, blocks - before);
-    const byWarp = Math.max(0, warps - Math.max(before, blockItems));
+    const byBlock = Math.max(0, Math.min(past, blockItems) - before);
+    const byWarp = Math.max(0, Math.min(past, blockItems + warpItems) - Math.max(before, blockItems));
     const shared = past - before - byBlock - byWarp;
     if (byBlock > 0) longest = Math.max(longest, roundsOf(entries, 8 * groups));
     if (byWarp > 0) longest = Math.max(longest, roundsOf(entries, groups));
     if (shared > 0) longest = Math.max(longest, roundsOf(entries, splits));
-    rounds +=
-      8 * byBlock * roundsOf(entries, 8 * groups) +
-      byWarp * roundsOf(entries, groups) +
-      shared * share * roundsOf(entries, splits);
+    longRounds += 8 * byBlock * roundsOf(entries, 8 * groups) + byWarp * roundsOf(entries, groups);
+    shortRounds += shared * share * roundsOf(entries, splits);
     before = past;
   }
   const lines = Math.max(vector === 1 ? 1 : 4, groups);
+  const mean = stored / Math.max(1, rows);
+  const even = mean > 8 && longestRow < 8 * mean;
   const steps = (parts: number): number => binModel.shuffle * Math.log2(parts) * vector;
   const nanoseconds =
-    rounds * (binModel.chunk + (binModel.lines * lines) / 4 + binModel.groups * groups) +
+    (longRounds + shortRounds) * (binModel.chunk + (binModel.lines * lines) / 4 + binModel.groups * groups) +
+    (shortRounds * binModel.rows) / share +
     (8 * blockItems + warpItems) * (binModel.longWarp + steps(groups)) +
     (items - blockItems - warpItems) * share * (binModel.shortWarp + steps(splits));
   const us = overlapped(
@@ -247,8 +318,8 @@ export function binTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPl
     dtype === 'float32'
       ? 0
       : (stored * tile * bytes * columnTiles) / (binModel.gathered * device.multiprocessors),
-    compulsoryTime(features),
-    binModel.distant * distantTime(features),
+    memory.compulsory,
+    (even ? binModel.distantEven : binModel.distant) * memory.distant,
   );
   return us + (segments > 0 ? binModel.segments : 0);
 }

@@ -6,7 +6,16 @@ import type { Device } from '../device/device.js';
 import { WarptileError } from '../errors.js';
 import type { RowBins } from '../formats/row-bins.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import { binPlans, binTime, groupPlans, groupTime, mostInGrid, splitTime } from './spmm-gather-plans.js';
+import {
+  binPlans,
+  binTime,
+  groupPlans,
+  groupTime,
+  type MemoryTimes,
+  memoryTimes,
+  mostInGrid,
+  splitTime,
+} from './spmm-gather-plans.js';
 import { panelPlans, panelProblem, panelTime } from './spmm-panel.js';
 import { bestTilePlan, type TileFeatures, tilesProblem } from './spmm-tiles-plan.js';
 
@@ -62,26 +71,36 @@ export function planDevice({ info }: Device): PlanDevice {
  * @throws WarptileError ERR_UNSUPPORTED where the forced variant is impossible.
  */
 export function selectSpmm(features: SpmmFeatures, device: PlanDevice, forced?: SpmmVariant): SpmmChoice {
+  const memory = memoryTimes(features);
   const found = [
-    rowSplit(features, device),
-    rowGroup(features, device),
-    rowBins(features, device),
+    rowSplit(features, device, memory),
+    rowGroup(features, device, memory),
+    rowBins(features, device, memory),
     tiles(features, device),
     panel(features, device),
   ];
-  const candidates = found.map(({ variant, plan, us, problem }) =>
-    problem === undefined && plan !== undefined
-      ? { variant, us, parameters: describePlan(plan) }
-      : { variant, problem: problem ?? 'no kernel' },
-  );
   if (forced !== undefined) {
     const { plan, problem } = found.find(({ variant }) => variant === forced) as Found;
     if (plan === undefined) throw new WarptileError('ERR_UNSUPPORTED', `variant: ${forced}: ${problem}`);
-    return { plan, candidates };
+    return choice(plan, found);
   }
   let best = found[0];
   for (const item of found) if (item.plan !== undefined && item.us < best.us) best = item;
-  return { plan: best.plan as SpmmPlan, candidates };
+  return choice(best.plan as SpmmPlan, found);
+}
+
+/** The candidates are described where they are asked for: products ask for the plan alone. */
+function choice(plan: SpmmPlan, found: readonly Found[]): SpmmChoice {
+  return {
+    plan,
+    get candidates() {
+      return found.map(({ variant, plan, us, problem }) =>
+        problem === undefined && plan !== undefined
+          ? { variant, us, parameters: describePlan(plan) }
+          : { variant, problem: problem ?? 'no kernel' },
+      );
+    },
+  };
 }
 
 /** 'vector 4, lanes 8, splits 4, warps 8', 'warpgroups, 64 columns, cluster 2' */
@@ -109,32 +128,32 @@ const ruledOut = (variant: SpmmVariant, problem: string): Found => ({
   problem,
 });
 
-function rowSplit(features: SpmmFeatures, device: PlanDevice): Found {
+function rowSplit(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): Found {
   const plan: SpmmPlan = { variant: 'row-split', ...noParameters };
   // The only kernel of blocks: nothing to compare it with.
   if (features.format !== 'csr') return { variant: 'row-split', plan, us: Number.POSITIVE_INFINITY };
-  const us = splitTime(features, device);
+  const us = splitTime(features, device, memory);
   return { variant: 'row-split', plan, us };
 }
 
-function rowGroup(features: SpmmFeatures, device: PlanDevice): Found {
+function rowGroup(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): Found {
   if (features.format !== 'csr') return ruledOut('row-group', 'needs a CSR matrix');
   if (features.farRows) return ruledOut('row-group', 'needs rows of B less than 4 GiB apart');
   let best: Found | undefined;
   for (const plan of groupPlans(features)) {
-    const us = groupTime(features, device, plan);
+    const us = groupTime(features, device, plan, memory);
     if (best === undefined || us < best.us) best = { variant: 'row-group', plan, us };
   }
   return best as Found;
 }
 
-function rowBins(features: SpmmFeatures, device: PlanDevice): Found {
+function rowBins(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): Found {
   if (features.format !== 'csr') return ruledOut('row-bins', 'needs a CSR matrix');
   if (features.farRows) return ruledOut('row-bins', 'needs rows of B less than 4 GiB apart');
   if (features.batch > mostInGrid) return ruledOut('row-bins', `needs a batch of at most ${mostInGrid}`);
   let best: Found | undefined;
   for (const plan of binPlans(features)) {
-    const us = binTime(features, device, plan);
+    const us = binTime(features, device, plan, memory);
     if (best === undefined || us < best.us) best = { variant: 'row-bins', plan, us };
   }
   return (

@@ -110,6 +110,7 @@ const groupModel = {
   parts: 2.1816,
   bytes: 21.0588e6,
   cached: 40e6,
+  narrow: 7.5e-5,
   memory: 4.2e6,
   64: {
     32: { first: 0.4336, step: 0.021, tile: 0.0968, block: 0.3668 },
@@ -123,6 +124,8 @@ const groupModel = {
     256: { first: 0.0152, step: 0.2463, tile: 0.3455, block: 6.2867 },
   },
 } as const;
+
+const narrowWidth = 8;
 
 interface BlockCosts {
   readonly first: number;
@@ -158,7 +161,10 @@ function groupTime(
     fromMemory / groupModel.memory,
   );
   const sharing = cluster > 1 ? groupModel.cluster + groupModel.clusterStep * Math.log2(cluster) : 0;
-  return us + sharing + blocks * groupModel.placing[cluster] + (parts > 0 ? groupModel.parts : 0);
+  // Rows of B of 16 bytes are one request each, all of them of few lines where A has few columns.
+  const narrow =
+    width <= narrowWidth ? count * tileDepth * groupModel.narrow * Math.sqrt(512 / features.columns) : 0;
+  return us + narrow + sharing + blocks * groupModel.placing[cluster] + (parts > 0 ? groupModel.parts : 0);
 }
 
 // Of the kernels of single warps, from a sweep over them alone: 4 % longer than the best plan on average, 1.2 times at most.
