@@ -163,6 +163,9 @@ export function* gatherPlans(features: SddmmFeatures): Iterable<SddmmPlan> {
 
 const dot = (weights: readonly number[], terms: readonly number[]): number =>
   weights.reduce((sum, weight, i) => sum + weight * terms[i], 0);
+/** Megabytes a microsecond that float32 rows of many columns were seen to reach at most; the fit has too few of them to tell. */
+const wideRowRate = 9.2;
+const wideRow = 256;
 /** Operands up to here stay in L2. */
 const residentBytes = 20e6;
 
@@ -198,7 +201,7 @@ export function gatherTime(features: SddmmFeatures, multiprocessors: number, pla
   const warps = ((rows * splits) / 1000) * scale;
   const parts = warps * Math.max(1, stored / Math.max(1, rows) / (segment * splits) + 0.5);
   const weights = vector === 1 ? fitted.rowsScalar[1] : fitted.rows[lanes];
-  return (
+  const us =
     dot(weights, [
       1,
       longest,
@@ -209,8 +212,8 @@ export function gatherTime(features: SddmmFeatures, multiprocessors: number, pla
       gathered,
       resident ? unshared : 0,
       resident ? 0 : unshared,
-    ]) + scalarCost(plan, steps, parts)
-  );
+    ]) + scalarCost(plan, steps, parts);
+  return dtype === 'float32' && depth >= wideRow ? Math.max(us, 1.5 + gathered / wideRowRate) : us;
 }
 
 /** Numbers loaded one by one were measured for a depth of 1: what further steps add. */
