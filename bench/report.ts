@@ -58,6 +58,8 @@ export interface Row {
   /** Energy of a call, where it was asked for. */
   readonly joules?: number;
   readonly pass: boolean;
+  /** In a file that was put together: the commit that measured this row, where it is not the report's. */
+  readonly commit?: string;
   /** What went wrong, or a remark. */
   readonly note?: string;
 }
