@@ -164,7 +164,7 @@ describe('sddmm', () => {
           inTile.set(place, [...(inTile.get(place) ?? []), e]);
         }
       }
-      const count = mask.topology.tiles[index];
+      const count = mask.topology.tiles.shapes[index];
       expect(count).toBe(inTile.size);
       const { table, shifts, entries, units } = mapTiles(pointers, indices, columns, shape, count);
       const met: number[] = [];

@@ -316,8 +316,29 @@ describe('prepare', () => {
     tileHeights.forEach((height, at) => {
       const expected = new Array<number>(Math.ceil(rows / height)).fill(0);
       for (const tile of found[at]) ++expected[Number.parseInt(tile, 10)];
-      expect([...counts[height]]).toEqual(expected);
+      expect([...counts.panels[height]]).toEqual(expected);
     });
+    if (blockRows > 1 || blockColumns > 1) return;
+    const squares = (size: number): number =>
+      new Set(
+        [...found[0]].map((tile) => {
+          const [panel, column] = tile.split(' ').map(Number);
+          return `${Math.floor((32 * panel) / size)} ${Math.floor((64 * column) / size)}`;
+        }),
+      ).size;
+    expect(counts.shapes).toEqual([found[0].size, found[1].size, squares(128), squares(256)]);
+  });
+
+  test('leaves the tiles of very wide patterns uncounted, and makes no copy of them', () => {
+    const parts = { rowPointers: [0, 2, 2, 3], columnIndices: [0, 2 ** 31 - 2, 7], values: [1, 2, 3] };
+    const a = device.csr({ shape: [3, 2 ** 31 - 1], ...parts, dtype: 'float16' });
+    expect([...a.topology.tiles.panels[32]]).toEqual([0]);
+    expect(a.topology.tiles.shapes).toEqual([3, 3, 3, 3]);
+    expect(a.prepare({ n: 64 })).not.toBe('tiles');
+    expect(() => a.prepare({ n: 64, variant: 'tiles' })).toThrow(
+      expect.objectContaining({ code: 'ERR_UNSUPPORTED' }),
+    );
+    a.dispose();
   });
 
   test('cuts panels of far more tiles than most', () => {

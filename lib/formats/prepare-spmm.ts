@@ -67,7 +67,7 @@ function bestTiles(matrix: SparseMatrix, features: SpmmFeatures): TileFeatures {
   const card = planDevice(matrix.device);
   let best: { tiles: TileFeatures; us: number } | undefined;
   for (const rows of tileSizes(matrix.dtype)) {
-    const tiles = { ...shareTiles(matrix.topology.tileCounts[rows]), rows };
+    const tiles = { ...shareTiles(matrix.topology.tiles.panels[rows]), rows };
     const { us } = bestTilePlan(features, tiles, card);
     if (best === undefined || us < best.us) best = { tiles, us };
   }

@@ -1,9 +1,16 @@
 // How many dense tiles a sparse pattern meets, counted on the host; and how they are shared out among the blocks of a grid.
 
-import { type TileHeight, tileDepth, tileHeights } from '../backends/calls/spmm.js';
+import { type TileHeight, tileDepth } from '../backends/calls/spmm.js';
 
-/** By the rows of a tile: the tiles of each panel of as many rows in which something is stored. */
-export type TileCounts = Readonly<Record<TileHeight, Int32Array>>;
+/** By the rows of a tile of 64 columns: the tiles of each panel of as many rows in which something is stored. */
+export type PanelCounts = Readonly<Record<TileHeight, Int32Array>>;
+
+export interface TileCounts {
+  /** Of spmm's copy. */
+  readonly panels: PanelCounts;
+  /** Of each of sddmm's `tileShapes`, in all panels; CSR. */
+  readonly shapes: readonly [number, number, number, number];
+}
 
 /** Extents of a matrix and of its blocks, in elements. */
 export interface Extents {
@@ -13,42 +20,60 @@ export interface Extents {
   readonly blockColumns: number;
 }
 
+/** Tiles of wider patterns are not worth the memory of counting them. */
+const widestCounted = 2 ** 26;
+
 export function countTiles(pointers: Int32Array, indices: Int32Array, extents: Extents): TileCounts {
-  const { blockRows, blockColumns } = extents;
+  const { rows, columns, blockRows, blockColumns } = extents;
+  // As if each entry had tiles of its own: no kernel that takes tiles is chosen.
+  const stored = pointers[pointers.length - 1];
+  const apart = [stored, stored, stored, stored] as const;
+  if (columns > widestCounted) {
+    const none = (height: number): Int32Array => new Int32Array(Math.ceil(rows / height));
+    return { panels: { 32: none(32), 64: none(64), 128: none(128) }, shapes: apart };
+  }
   if (blockRows === 1 && blockColumns === 1) return countOfEntries(pointers, indices, extents);
   const count = (height: number): Int32Array => countOfBlocks(pointers, indices, extents, height);
-  return { 32: count(32), 64: count(64), 128: count(128) };
+  return { panels: { 32: count(32), 64: count(64), 128: count(128) }, shapes: apart };
 }
 
 /** CSR: one pass, since it takes longer than everything else that is counted of a pattern. */
 function countOfEntries(pointers: Int32Array, indices: Int32Array, { rows, columns }: Extents): TileCounts {
-  const shift = Math.log2(tileDepth);
   const wide = Math.ceil(columns / tileDepth);
-  const counts = tileHeights.map((height) => new Int32Array(Math.ceil(rows / height)));
+  const panels = (height: number): Int32Array => new Int32Array(Math.ceil(rows / height));
+  const [counts32, counts64, counts128] = [panels(32), panels(64), panels(128)];
   // By column of tiles the last panel, from 1 on, that was found to meet it.
-  const met = tileHeights.map(() => new Int32Array(wide));
-  const [counts32, counts64, counts128] = counts;
-  const [met32, met64, met128] = met;
+  const [met32, met64, met128] = [new Int32Array(wide), new Int32Array(wide), new Int32Array(wide)];
+  const [square128, square256] = [new Int32Array((wide + 1) >> 1), new Int32Array((wide + 3) >> 2)];
+  let [all32, all64, all128, all256] = [0, 0, 0, 0];
   for (let row = 0; row < rows; ++row) {
-    const [panel32, panel64, panel128] = [row >> 5, row >> 6, row >> 7];
+    const [panel32, panel64, panel128, panel256] = [row >> 5, row >> 6, row >> 7, row >> 8];
     let last = -1;
     for (let i = pointers[row]; i < pointers[row + 1]; ++i) {
-      const tile = indices[i] >> shift;
+      const tile = indices[i] >> 6;
       if (tile === last) continue;
       last = tile;
-      // A panel that was met has been met by those around it.
+      // A tile that was met has been met by those around it.
       if (met32[tile] === panel32 + 1) continue;
       met32[tile] = panel32 + 1;
       ++counts32[panel32];
+      ++all32;
       if (met64[tile] === panel64 + 1) continue;
       met64[tile] = panel64 + 1;
       ++counts64[panel64];
+      ++all64;
       if (met128[tile] === panel128 + 1) continue;
       met128[tile] = panel128 + 1;
       ++counts128[panel128];
+      if (square128[tile >> 1] === panel128 + 1) continue;
+      square128[tile >> 1] = panel128 + 1;
+      ++all128;
+      if (square256[tile >> 2] === panel256 + 1) continue;
+      square256[tile >> 2] = panel256 + 1;
+      ++all256;
     }
   }
-  return { 32: counts32, 64: counts64, 128: counts128 };
+  return { panels: { 32: counts32, 64: counts64, 128: counts128 }, shapes: [all32, all64, all128, all256] };
 }
 
 function countOfBlocks(

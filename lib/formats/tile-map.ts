@@ -101,7 +101,7 @@ export class TileMap {
   private constructor(device: Device, matrix: SparseMatrix, index: number) {
     const { pattern, topology } = matrix;
     const shape = tileShapes[index];
-    const count = topology.tiles[index];
+    const count = topology.tiles.shapes[index];
     const [pointers, indices] = [matrix.rowPointers.dataSync(), matrix.columnIndices.dataSync()];
     const host = mapTiles(pointers, indices, pattern.columns, shape, count);
     const made: Tensor[] = [];

@@ -41,7 +41,7 @@ export class TiledCopy implements DerivedCopy {
   /** Builds the copy in tiles of `rows` rows: all of its memory or, on an error, none. */
   static of(matrix: SparseMatrix, rows: TileHeight): TiledCopy {
     const { device, dtype, pattern, topology } = matrix;
-    const shares = shareTiles(topology.tileCounts[rows]);
+    const shares = shareTiles(topology.tiles.panels[rows]);
     const tensors: Tensor[] = [];
     const keep = <T extends Tensor>(tensor: T): T => {
       tensors.push(tensor);

@@ -5,7 +5,6 @@ import { checkHostData } from '../tensor/host-data.js';
 import { maxInt32 } from '../validate.js';
 import { binRows, type RowBins } from './row-bins.js';
 import { countTiles, type Extents, type TileCounts } from './tile-counts.js';
-import { countStoredTiles } from './tile-shapes.js';
 
 /** Facts of a pattern that all matrices over it share; the same pattern is the same object. */
 export interface Topology {
@@ -21,11 +20,10 @@ export interface Topology {
   readonly variation: number;
   /** Share of the rows that store nothing, 0 to 1. */
   readonly emptyShare: number;
-  /** Tiles of each of `tileShapes` that store anything. */
-  readonly tiles: readonly [number, number, number, number];
   /** Rows by their lengths; undefined where they are few or long, and about equally so. */
   readonly bins: RowBins | undefined;
-  readonly tileCounts: TileCounts;
+  /** Tiles that store anything. */
+  readonly tiles: TileCounts;
 }
 
 export interface CheckedTopology {
@@ -95,8 +93,7 @@ export function topologyOf(
     variation: stored === 0 ? 0 : Math.sqrt(Math.max(0, squares / rows - mean * mean)) / mean,
     emptyShare: rows === 0 ? 0 : emptyRows / rows,
     bins: binRows(rowPointers, longestRow),
-    tileCounts: countTiles(rowPointers, columnIndices, extents),
-    tiles: countStoredTiles(rowPointers, columnIndices, columns),
+    tiles: countTiles(rowPointers, columnIndices, extents),
   });
 }
 

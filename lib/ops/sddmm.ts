@@ -193,7 +193,7 @@ function featuresOf(matrix: SparseMatrix, a: Tensor, b: Tensor, batch: number): 
     columns: pattern.columns,
     stored: topology.stored,
     longestRow: topology.longestRow,
-    tiles: topology.tiles.map((count, i) => (mapped(matrix, tileShapes[i].rows) ? count : undefined)),
+    tiles: topology.tiles.shapes.map((count, i) => (mapped(matrix, tileShapes[i].rows) ? count : undefined)),
     depth,
     batch,
     vectors: aligned && (depth * dtypeInfo[dtype].bytes) % vectorBytes === 0,
