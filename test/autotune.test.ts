@@ -28,7 +28,7 @@ import {
 import { sddmmProblem } from '../lib/ops/sddmm.js';
 import { sddmmPlanName, sddmmPlansToMeasure } from '../lib/ops/sddmm-tuned.js';
 import type { SpmmFeatures } from '../lib/ops/spmm-plan.js';
-import { planName, plansToMeasure, problemClass } from '../lib/ops/spmm-tuned.js';
+import { spmmPlanName, spmmPlansToMeasure, spmmProblemClass } from '../lib/ops/spmm-tuned.js';
 import { judge, measureCandidates } from '../lib/planning/autotune.js';
 import { type AutotuneEntry, defaultAutotuneFile } from '../lib/planning/autotune-cache.js';
 import { errorOf, rejectionOf } from './harness/errors.js';
@@ -254,10 +254,10 @@ describe('autotuneSpmm', () => {
     const tuning = await autotuneSpmm(a, b);
     expect(tuning.measured.length).toBeGreaterThan(2);
     expect(tuning.choice).toBe(tuning.measured[2].name);
-    expect(tuning.planned).toBe(planName(plans[0]));
+    expect(tuning.planned).toBe(spmmPlanName(plans[0]));
     expect(tuning.plannedUs).toBe(2 * tuning.us);
     spmm(a, b);
-    expect(planName(plans[plans.length - 1])).toBe(tuning.choice);
+    expect(spmmPlanName(plans[plans.length - 1])).toBe(tuning.choice);
     expect(explainSpmm(a, b).reason).toMatch(/measured to take .* us, where .* takes/);
     // A forced variant is not overruled, nor is another class of problems.
     spmm(a, b, { variant: 'row-split' });
@@ -279,18 +279,18 @@ describe('autotuneSpmm', () => {
     expect(device.autotune?.size).toBe(0);
     const features = { ...tunedFeatures(a), width: 32 };
     const cache = device.autotune as AutotuneCache;
-    const other = planName(plansToMeasure(features, device, 2)[1]);
-    await cache.remember('spmm', problemClass(features), entry(other));
+    const other = spmmPlanName(spmmPlansToMeasure(features, device, 2)[1]);
+    await cache.remember('spmm', spmmProblemClass(features), entry(other));
     expect(explainSpmm(a, b).reason).toMatch(/measured/);
     const { choice, planned } = await autotuneSpmm(a, b);
     expect(choice).toBe(planned);
-    expect(cache.get('spmm', problemClass(features))?.choice).toBe(planned);
+    expect(cache.get('spmm', spmmProblemClass(features))?.choice).toBe(planned);
   });
 
   test('ignores a choice that it does not know', async () => {
     const [a, b] = [make(), operand()];
     const features = { ...tunedFeatures(a), width: 32 };
-    await device.autotune?.remember('spmm', problemClass(features), entry('row-group vector 3'));
+    await device.autotune?.remember('spmm', spmmProblemClass(features), entry('row-group vector 3'));
     expect(explainSpmm(a, b).reason).toMatch(/expected/);
     expect(spmm(a, b).shape).toEqual([40, 32]);
   });
@@ -317,7 +317,7 @@ describe('autotuneSpmm', () => {
       tiles: { rows: 32, count: 4, items: 4, longest: 1, parts: 0 },
       dtype: 'float16',
     } as const;
-    const names = plansToMeasure(features, device, 8).map(planName);
+    const names = spmmPlansToMeasure(features, device, 8).map(spmmPlanName);
     expect(new Set(names).size).toBe(names.length);
     expect(names).toHaveLength(8);
     for (const variant of ['row-split', 'row-group', 'tiles']) {
@@ -327,9 +327,9 @@ describe('autotuneSpmm', () => {
 
   test('classes differ in what rules kernels out, and agree on nearby sizes', () => {
     const features = tunedFeatures(make());
-    expect(problemClass({ ...features, rows: 41 })).toBe(problemClass(features));
+    expect(spmmProblemClass({ ...features, rows: 41 })).toBe(spmmProblemClass(features));
     for (const change of [{ rows: 80 }, { width: 33 }, { vectors: false }, { dtype: 'float16' }] as const) {
-      expect(problemClass({ ...features, ...change })).not.toBe(problemClass(features));
+      expect(spmmProblemClass({ ...features, ...change })).not.toBe(spmmProblemClass(features));
     }
   });
 

@@ -1,7 +1,8 @@
 import { type SpmmVariant, tileDepth } from '../backends/calls/spmm.js';
 import { fail, WarptileError } from '../errors.js';
-import { planDevice, type SpmmFeatures, selectSpmm } from '../ops/spmm-plan.js';
+import { type SpmmFeatures, selectSpmm } from '../ops/spmm-plan.js';
 import { bestTilePlan, type TileFeatures, tileSizes, tilesProblem } from '../ops/spmm-tiles-plan.js';
+import { planDevice } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, own } from '../validate.js';
 import type { SparseMatrix } from './sparse-matrix.js';

@@ -2,10 +2,10 @@
 // microseconds on an H200, replayed from a graph; the constants below were fitted to a sweep over every plan there.
 
 import type { SddmmPlan, SddmmVariant } from '../backends/calls/sddmm.js';
-import { WarptileError } from '../errors.js';
 import { type TileRows, tileShapes } from '../formats/tile-shapes.js';
-import type { FloatDType } from '../tensor/dtype.js';
-import type { PlanDevice } from './spmm-plan.js';
+import { bestOf, type Choice, choose, type Found } from '../planning/choice.js';
+import type { PlanDevice } from '../planning/plan-device.js';
+import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 
 /** What the choice depends on. */
 export interface SddmmFeatures {
@@ -25,25 +25,7 @@ export interface SddmmFeatures {
   readonly vectors: boolean;
 }
 
-/** A variant with its best parameters and their expected time, or the problem that rules it out. */
-export interface SddmmCandidate {
-  readonly variant: SddmmVariant;
-  readonly us?: number;
-  readonly parameters?: string;
-  readonly problem?: string;
-}
-
-export interface SddmmChoice {
-  readonly plan: SddmmPlan;
-  readonly candidates: readonly SddmmCandidate[];
-}
-
-interface Found {
-  readonly variant: SddmmVariant;
-  readonly plan?: SddmmPlan;
-  readonly us: number;
-  readonly problem?: string | undefined;
-}
+type SddmmFound = Found<SddmmPlan>;
 
 const none: SddmmPlan = { variant: 'segments', vector: 1, lanes: 8, splits: 1, tile: 0 };
 
@@ -51,32 +33,23 @@ const none: SddmmPlan = { variant: 'segments', vector: 1, lanes: 8, splits: 1, t
  * The plan that is expected to be fastest, or the best of a `forced` variant.
  * @throws WarptileError ERR_UNSUPPORTED where the forced variant is impossible.
  */
-export function selectSddmm(features: SddmmFeatures, card: PlanDevice, forced?: SddmmVariant): SddmmChoice {
+export function selectSddmm(
+  features: SddmmFeatures,
+  card: PlanDevice,
+  forced?: SddmmVariant,
+): Choice<SddmmPlan> {
   const { multiprocessors } = card;
   const found = [
     segments(features),
     ...gathers(features, multiprocessors),
-    best('tiles', tilesProblem(features, 'tiles'), tilePlans(features, 'tiles', card), (plan) =>
+    bestOf('tiles', tilesProblem(features, 'tiles'), tilePlans(features, 'tiles', card), (plan) =>
       tilesTime(features, multiprocessors, plan),
     ),
-    best('staged', tilesProblem(features, 'staged'), tilePlans(features, 'staged', card), (plan) =>
+    bestOf('staged', tilesProblem(features, 'staged'), tilePlans(features, 'staged', card), (plan) =>
       tilesTime(features, multiprocessors, plan),
     ),
   ];
-  const candidates = found.map(({ variant, plan, us, problem }) =>
-    plan === undefined
-      ? { variant, problem: problem ?? 'no kernel' }
-      : { variant, us, parameters: describeSddmmPlan(plan) },
-  );
-  if (forced !== undefined) {
-    const { plan, problem } = found.find(({ variant }) => variant === forced) as Found;
-    if (plan === undefined)
-      throw new WarptileError('ERR_UNSUPPORTED', `variant: ${forced}: ${problem ?? 'no kernel'}`);
-    return { plan, candidates };
-  }
-  let chosen = found[0];
-  for (const item of found) if (item.plan !== undefined && item.us < chosen.us) chosen = item;
-  return { plan: chosen.plan as SddmmPlan, candidates };
+  return choose(found, describeSddmmPlan, forced);
 }
 
 /** 'vector 8, lanes 8, splits 4' or 'vector 8, 64x64' */
@@ -90,39 +63,23 @@ export function describeSddmmPlan({ variant, vector, lanes, splits, tile }: Sddm
 /** The H200's, which the times below were fitted on. */
 const fittedMultiprocessors = 132;
 
-const bytesOf = (dtype: FloatDType): number => (dtype === 'float32' ? 4 : 2);
-const vectorOf = ({ dtype, vectors }: SddmmFeatures): number => (vectors ? 16 / bytesOf(dtype) : 1);
+const vectorOf = ({ dtype, vectors }: SddmmFeatures): number => (vectors ? 16 / dtypeInfo[dtype].bytes : 1);
 
 /** Elements that a warp takes at once: matches GatherShape of cuda/kernels/sddmm/gather.cuh. */
 const segmentOf = (lanes: number): number => (lanes <= 8 ? 32 : 256 / lanes);
 
-function segments({ format, stored, depth, batch, dtype }: SddmmFeatures): Found {
-  const work = stored * batch * (0.05 + 0.25e-3 * depth * bytesOf(dtype));
+function segments({ format, stored, depth, batch, dtype }: SddmmFeatures): SddmmFound {
+  const work = stored * batch * (0.05 + 0.25e-3 * depth * dtypeInfo[dtype].bytes);
   // Blocks have this variant alone.
   const us = format === 'csr' ? 9 + work / 1000 : 0;
   return { variant: 'segments', plan: none, us };
-}
-
-function best(
-  variant: SddmmVariant,
-  problem: string | undefined,
-  plans: Iterable<SddmmPlan>,
-  time: (plan: SddmmPlan) => number,
-): Found {
-  let found: Found = { variant, us: Number.POSITIVE_INFINITY, problem };
-  if (problem !== undefined) return found;
-  for (const plan of plans) {
-    const us = time(plan);
-    if (us < found.us) found = { variant, plan, us };
-  }
-  return found;
 }
 
 /** Warps of a multiprocessor that hide each other's waits. */
 const enoughWarps = 16;
 
 /** One of `rows` and of `gather`: the best of each. */
-function gathers(features: SddmmFeatures, multiprocessors: number): Found[] {
+function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[] {
   const problem = features.format === 'csr' ? undefined : 'needs a CSR mask';
   // Warps that sweep neighbouring rows together share rows of B: where there are enough of them, rows are not split.
   const warpsEach = (features.rows * features.batch) / multiprocessors;
@@ -132,7 +89,7 @@ function gathers(features: SddmmFeatures, multiprocessors: number): Found[] {
   );
   const time = (plan: SddmmPlan): number => gatherTime(features, multiprocessors, plan);
   return (['rows', 'gather'] as const).map((variant) =>
-    best(
+    bestOf(
       variant,
       problem,
       plans.filter((plan) => plan.variant === variant),
@@ -173,7 +130,7 @@ const residentBytes = 20e6;
 export function gatherTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
   const { dtype, rows, columns, stored, longestRow, depth, batch, tiles } = features;
   const { variant, vector, lanes, splits } = plan;
-  const bytes = bytesOf(dtype);
+  const bytes = dtypeInfo[dtype].bytes;
   const fitted = costs[dtype === 'float32' ? 'float32' : 'half'];
   const steps = Math.ceil(depth / (lanes * vector));
   const scale = (batch * fittedMultiprocessors) / multiprocessors;
@@ -276,7 +233,7 @@ export function tilesTime(features: SddmmFeatures, multiprocessors: number, plan
   const { variant, vector, tile } = plan;
   const fitted = costs[dtype === 'float32' ? 'float32' : 'half'];
   const count = features.tiles[tileShapes.findIndex(({ rows }) => rows === tile)] as number;
-  const steps = Math.max(1, Math.ceil((depth * bytesOf(dtype)) / 128));
+  const steps = Math.max(1, Math.ceil((depth * dtypeInfo[dtype].bytes) / 128));
   // Of the multiprocessor that has most.
   const blocks = Math.ceil((count * batch) / multiprocessors);
   const elements = ((stored / count) * blocks) / 1000;

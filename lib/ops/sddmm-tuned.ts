@@ -2,7 +2,9 @@
 
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import type { Device } from '../device/device.js';
-import type { AutotuneEntry } from '../planning/autotune-cache.js';
+import { nameOf } from '../planning/choice.js';
+import { planDevice } from '../planning/plan-device.js';
+import { bucket, type Estimate, plansToMeasure, recallPlan, type TunedPlan } from '../planning/tuning.js';
 import {
   describeSddmmPlan,
   gatherPlans,
@@ -12,18 +14,8 @@ import {
   tilePlans,
   tilesTime,
 } from './sddmm-plan.js';
-import { planDevice } from './spmm-plan.js';
-import { bucket } from './spmm-tuned.js';
 
-export interface TunedSddmmPlan {
-  readonly plan: SddmmPlan;
-  readonly entry: AutotuneEntry;
-}
-
-/** 'rows vector 4, lanes 8, splits 4' */
-export function sddmmPlanName(plan: SddmmPlan): string {
-  return `${plan.variant} ${describeSddmmPlan(plan)}`.trim();
-}
+export const sddmmPlanName = (plan: SddmmPlan): string => nameOf(plan, describeSddmmPlan);
 
 /**
  * The class of a problem, whose members share a choice: sizes by half powers of two, but the depth, dtype and format, which rule kernels out,
@@ -44,9 +36,9 @@ export function sddmmProblemClass(features: SddmmFeatures): string {
 }
 
 /** Every plan that could run, each with its expected microseconds. */
-function allPlans(features: SddmmFeatures, device: Device): { plan: SddmmPlan; us: number }[] {
+function allPlans(features: SddmmFeatures, device: Device): Estimate<SddmmPlan>[] {
   const card = planDevice(device);
-  const found: { plan: SddmmPlan; us: number }[] = [];
+  const found: Estimate<SddmmPlan>[] = [];
   for (const { variant, us = Number.POSITIVE_INFINITY, problem } of selectSddmm(features, card).candidates) {
     if (problem !== undefined) continue;
     if (variant === 'segments') {
@@ -65,22 +57,14 @@ function allPlans(features: SddmmFeatures, device: Device): { plan: SddmmPlan; u
   return found;
 }
 
-/** The planner's choice, then the best of each variant, then others in the order of their expected time: `most` plans. */
+/** As `plansToMeasure`, of all plans that could run. */
 export function sddmmPlansToMeasure(features: SddmmFeatures, device: Device, most: number): SddmmPlan[] {
-  const { plan: planned } = selectSddmm(features, planDevice(device));
-  const others = allPlans(features, device).sort((a, b) => a.us - b.us);
-  const firsts = others.filter(
-    ({ plan }, i) => others.findIndex((one) => one.plan.variant === plan.variant) === i,
-  );
-  const ordered = [planned, ...firsts.map(({ plan }) => plan), ...others.map(({ plan }) => plan)];
-  const unique = new Map(ordered.map((plan) => [sddmmPlanName(plan), plan]));
-  return [...unique.values()].slice(0, most);
+  const { plan } = selectSddmm(features, planDevice(device));
+  return plansToMeasure(plan, allPlans(features, device), sddmmPlanName, most);
 }
 
 /** The plan that was measured to be fastest for this class of problems, if it can run. */
-export function tunedSddmmPlan(features: SddmmFeatures, device: Device): TunedSddmmPlan | undefined {
+export function tunedSddmmPlan(features: SddmmFeatures, device: Device): TunedPlan<SddmmPlan> | undefined {
   const entry = device.autotune?.get('sddmm', sddmmProblemClass(features));
-  if (entry === undefined) return undefined;
-  const found = allPlans(features, device).find(({ plan }) => sddmmPlanName(plan) === entry.choice);
-  return found === undefined ? undefined : { plan: found.plan, entry };
+  return recallPlan(entry, () => allPlans(features, device), sddmmPlanName);
 }

@@ -13,13 +13,14 @@ import { checkSparseMatrix, type SparseMatrix } from '../formats/sparse-matrix.j
 import { TileMap } from '../formats/tile-map.js';
 import { type TileRows, tileShapes } from '../formats/tile-shapes.js';
 import type { Topology } from '../formats/topology.js';
+import { type Explanation, explain } from '../planning/choice.js';
+import { planDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { checkNoOverlap, checkTensor, coincides, type Tensor } from '../tensor/tensor.js';
 import { checkBoolean, checkFloatDType, checkOneOf, checkOptions, checkScalar, own } from '../validate.js';
-import { describeSddmmPlan, type SddmmCandidate, type SddmmFeatures, selectSddmm } from './sddmm-plan.js';
-import { sddmmPlanName, tunedSddmmPlan } from './sddmm-tuned.js';
+import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from './sddmm-plan.js';
+import { tunedSddmmPlan } from './sddmm-tuned.js';
 import { batchOf, checkDense, checkOutMatrix, commonBatch } from './sparse-operands.js';
-import { planDevice } from './spmm-plan.js';
 
 export interface SddmmOptions<M extends SparseMatrix = SparseMatrix> {
   /** S: a matrix over the pattern of `mask`, made by `mask.withValues`. Its values are overwritten. */
@@ -36,14 +37,7 @@ export interface SddmmOptions<M extends SparseMatrix = SparseMatrix> {
 }
 
 /** What `sddmm` would run, and why. */
-export interface SddmmExplanation {
-  readonly variant: SddmmVariant;
-  /** 'vector 8, lanes 8, splits 4', 'vector 8, 64x64', ... */
-  readonly parameters: string;
-  readonly reason: string;
-  /** Every variant: its expected microseconds and parameters, or the problem that rules it out. */
-  readonly candidates: readonly SddmmCandidate[];
-}
+export type SddmmExplanation = Explanation<SddmmVariant>;
 
 const optionKeys = ['out', 'alpha', 'scaleByMask', 'variant'];
 const vectorBytes = 16;
@@ -127,28 +121,12 @@ export function explainSddmm<D extends FloatDType>(
   b: Tensor<D>,
 ): SddmmExplanation {
   const { matrix, features } = sddmmProblem(mask, a, b);
-  const { plan, candidates } = selectSddmm(features, planDevice(matrix.device));
-  const tuned = tunedSddmmPlan(features, matrix.device);
-  if (tuned !== undefined) {
-    const { us, plannedUs } = tuned.entry;
-    return {
-      variant: tuned.plan.variant,
-      parameters: describeSddmmPlan(tuned.plan),
-      reason: `measured to take ${us.toFixed(1)} us, where ${sddmmPlanName(plan)} takes ${plannedUs.toFixed(1)} us`,
-      candidates,
-    };
-  }
-  const chosen = candidates.find((candidate) => candidate.variant === plan.variant);
-  const others = candidates.filter((candidate) => candidate !== chosen);
-  const compared = others.map(
-    ({ variant, us, problem }) => `${variant}: ${problem ?? `${us?.toFixed(1)} us`}`,
+  const { device } = matrix;
+  return explain(
+    selectSddmm(features, planDevice(device)),
+    tunedSddmmPlan(features, device),
+    describeSddmmPlan,
   );
-  return {
-    variant: plan.variant,
-    parameters: describeSddmmPlan(plan),
-    reason: `expected to take ${chosen?.us?.toFixed(1)} us, the least; ${compared.join('; ')}`,
-    candidates,
-  };
 }
 
 /** Checked operands without an `out`. */

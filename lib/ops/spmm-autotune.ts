@@ -1,26 +1,15 @@
-import { WarptileError } from '../errors.js';
 import { checkSparseMatrix, type SparseMatrix } from '../formats/sparse-matrix.js';
 import { transposedMatrix } from '../formats/transposed-copy.js';
-import { judge, type MeasuredCandidate, measureCandidates } from '../planning/autotune.js';
+import { planDevice } from '../planning/plan-device.js';
+import { mostCandidates, type Tuning, tune, tuningCache } from '../planning/tuning.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type SpmmOptions, spmmCall, spmmProblem } from './spmm.js';
-import { planDevice, selectSpmm } from './spmm-plan.js';
-import { planName, plansToMeasure, problemClass } from './spmm-tuned.js';
+import { selectSpmm } from './spmm-plan.js';
+import { spmmPlanName, spmmPlansToMeasure, spmmProblemClass } from './spmm-tuned.js';
 
 /** What `autotuneSpmm` found. */
-export interface SpmmTuning {
-  /** What `spmm` now runs for problems of this class. */
-  readonly choice: string;
-  readonly us: number;
-  /** What the planner chose without measurements. */
-  readonly planned: string;
-  readonly plannedUs: number;
-  /** Every candidate in the order of its expected time: its microseconds, or why it cannot run. */
-  readonly measured: readonly MeasuredCandidate[];
-}
-
-const mostCandidates = 8;
+export type SpmmTuning = Tuning;
 
 /**
  * Measures the planner's choice for `spmm(a, b, options)` and the next best, by replays of graphs, and remembers the fastest for all problems
@@ -34,13 +23,7 @@ export async function autotuneSpmm<D extends FloatDType>(
   options?: Pick<SpmmOptions<D>, 'transposeA' | 'bColumns'>,
 ): Promise<SpmmTuning> {
   const { device } = checkSparseMatrix(a, 'a');
-  const cache = device.autotune;
-  if (cache === undefined) {
-    throw new WarptileError('ERR_ARGUMENT', 'autotune: expected a device opened with autotune: true');
-  }
-  if (device.capturing) {
-    throw new WarptileError('ERR_UNSUPPORTED', 'capture: autotuning cannot be recorded; do it before');
-  }
+  const cache = tuningCache(device);
   const { matrix, transposeA, dense, start, batch, features } = spmmProblem(a, b, options);
   const { rows, width } = features;
   const shape = batch === undefined ? [rows, width] : [batch, rows, width];
@@ -48,11 +31,14 @@ export async function autotuneSpmm<D extends FloatDType>(
   try {
     const { candidates } = selectSpmm(features, planDevice(device));
     const expected = Math.min(...candidates.map(({ us }) => us ?? Number.POSITIVE_INFINITY));
-    const plans = plansToMeasure(features, device, mostCandidates);
-    const measured = await measureCandidates(
+    const plans = spmmPlansToMeasure(features, device, mostCandidates);
+    return await tune(
       device,
+      cache,
+      'spmm',
+      spmmProblemClass(features),
       plans.map((plan) => ({
-        name: planName(plan),
+        name: spmmPlanName(plan),
         run: () => {
           // Within the recording, which then keeps the transposed copy.
           const operand = transposeA ? transposedMatrix(a) : matrix;
@@ -62,15 +48,6 @@ export async function autotuneSpmm<D extends FloatDType>(
       })),
       expected,
     );
-    const { name, us, plannedUs } = judge(measured);
-    const planned = planName(plans[0]);
-    const key = problemClass(features);
-    // Once the planner is as good, an older choice gives way to it.
-    if (name !== planned || cache.get('spmm', key) !== undefined) {
-      const entry = { choice: name, us, plannedUs, date: new Date().toISOString() };
-      await cache.remember('spmm', key, entry);
-    }
-    return { choice: name, us, planned, plannedUs, measured };
   } finally {
     out.dispose();
   }

@@ -1,6 +1,7 @@
 // The float32 tile kernel of spmm: its shapes, and how long it takes.
 
-import type { PlanDevice, SpmmFeatures } from './spmm-plan.js';
+import type { PlanDevice } from '../planning/plan-device.js';
+import type { SpmmFeatures } from './spmm-plan.js';
 import type { TileFeatures, TileShape } from './spmm-tiles-plan.js';
 import { overlapped } from './spmm-time.js';
 

@@ -1,14 +1,13 @@
 // Plans of spmm's kernels that gather rows of B, and their expected microseconds on an H200, for lib/ops/spmm-plan.ts.
 
 import type { SpmmPlan } from '../backends/calls/spmm.js';
-import type { FloatDType } from '../tensor/dtype.js';
-import type { PlanDevice, SpmmFeatures } from './spmm-plan.js';
+import type { PlanDevice } from '../planning/plan-device.js';
+import { dtypeInfo } from '../tensor/dtype.js';
+import type { SpmmFeatures } from './spmm-plan.js';
 import { overlapped } from './spmm-time.js';
 
 /** Of column tiles, or problems of a batch. */
 export const mostInGrid = 65_535;
-
-const bytesOf = (dtype: FloatDType): number => (dtype === 'float32' ? 4 : 2);
 
 // The model: a launch, and then the longest of five, with a share of the others, since they overlap only in part.
 //   rounds       the chain of loads of the longest row
@@ -51,7 +50,7 @@ export function splitTime(
   memory = memoryTimes(features),
 ): number {
   const { dtype, rows, stored, longestRow, width, batch, vectors } = features;
-  const vector = vectors ? 16 / bytesOf(dtype) : 1;
+  const vector = vectors ? 16 / dtypeInfo[dtype].bytes : 1;
   const lanes = width <= 8 * vector ? 8 : 32;
   const warpsAcross = (Math.ceil(width / (lanes * vector)) * batch * lanes) / 32;
   const { split } = model;
@@ -61,7 +60,7 @@ export function splitTime(
     model.overlap,
     longestRow * split.entry,
     nanoseconds / (1000 * device.multiprocessors),
-    (stored * width * batch * bytesOf(dtype)) / (split.gathered[dtype] * device.multiprocessors),
+    (stored * width * batch * dtypeInfo[dtype].bytes) / (split.gathered[dtype] * device.multiprocessors),
     memory.compulsory,
     model.distant * memory.distant,
   );
@@ -96,7 +95,7 @@ export function groupPlans({
   vectors,
 }: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors'>): readonly SpmmPlan[] {
   const plans: SpmmPlan[] = [];
-  const vector = vectors ? 16 / bytesOf(dtype) : 1;
+  const vector = vectors ? 16 / dtypeInfo[dtype].bytes : 1;
   const widths = vector === 1 ? [1, 8, 32] : vector === 4 ? [2, 8, 16, 32] : [1, 4, 8, 16, 32];
   for (const lanes of widths) {
     // The narrowest shape takes everything; a wider one pays where most of its lanes have columns.
@@ -122,7 +121,7 @@ export function groupTime(
 ): number {
   const { dtype, rows, stored, longestRow, width, batch } = features;
   const { vector, lanes, splits, warps } = plan;
-  const bytes = bytesOf(dtype);
+  const bytes = dtypeInfo[dtype].bytes;
   const tile = lanes * vector;
   const columnTiles = Math.ceil(width / tile) * batch;
   const totalWarps = Math.ceil((rows * lanes * splits) / 32) * warps * columnTiles;
@@ -194,14 +193,14 @@ export function memoryTimes(features: SpmmFeatures): MemoryTimes {
 
 /** Microseconds to read A and B and to write C once, all from and to memory. */
 function compulsoryTime({ dtype, rows, columns, stored, width, batch }: SpmmFeatures): number {
-  const bytes = bytesOf(dtype);
+  const bytes = dtypeInfo[dtype].bytes;
   const dense = bytes * batch * width * (Math.min(columns, stored) + rows);
   return (dense + stored * (4 + bytes)) / memoryRate;
 }
 
 /** Microseconds to gather rows of B from the L2 cache, where B is too large to stay close. Narrow tiles were measured to gain nothing. */
 function distantTime({ dtype, columns, stored, width, batch }: SpmmFeatures): number {
-  const bytes = bytesOf(dtype);
+  const bytes = dtypeInfo[dtype].bytes;
   const slab = columns * Math.min(width * bytes, widestTileBytes);
   if (slab <= nearBytes) return 0;
   const share = Math.min(1, Math.log(slab / nearBytes) / Math.log(farBytes / nearBytes));
@@ -218,7 +217,7 @@ export function binPlans({
 }: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'bins'>): readonly SpmmPlan[] {
   const plans: SpmmPlan[] = [];
   if (bins === undefined) return plans;
-  const vector = vectors ? 16 / bytesOf(dtype) : 1;
+  const vector = vectors ? 16 / dtypeInfo[dtype].bytes : 1;
   const widths = vector === 1 ? [1, 8, 32] : vector === 4 ? [2, 8, 16, 32] : [1, 4, 8, 16, 32];
   const most = bins.atLeast.length - 1;
   for (const lanes of widths) {
@@ -279,7 +278,7 @@ export function binTime(
   const { dtype, rows, stored, longestRow, width, batch } = features;
   const { items, segments, limit, atLeast } = features.bins as NonNullable<SpmmFeatures['bins']>;
   const { vector, lanes, splits, blockItems, warpItems } = plan;
-  const bytes = bytesOf(dtype);
+  const bytes = dtypeInfo[dtype].bytes;
   const tile = lanes * vector;
   const columnTiles = Math.ceil(width / tile) * batch;
   const groups = 32 / lanes;

@@ -1,7 +1,8 @@
 // The kernel of spmm that keeps a panel of B in shared memory: its plans, and how long they take.
 
 import { noParameters, type SpmmPlan } from '../backends/calls/spmm.js';
-import type { PlanDevice, SpmmFeatures } from './spmm-plan.js';
+import type { PlanDevice } from '../planning/plan-device.js';
+import type { SpmmFeatures } from './spmm-plan.js';
 import { overlapped } from './spmm-time.js';
 
 /** Matches cuda/kernels/spmm/panel.cuh: warps of a block, rows of a warp, columns of a panel. */

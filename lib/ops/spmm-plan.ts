@@ -2,9 +2,9 @@
 // microseconds on an H200, replayed from a graph; the constants below come from a sweep over every plan there (docs/performance.md).
 
 import { noParameters, type SpmmPlan, type SpmmVariant } from '../backends/calls/spmm.js';
-import type { Device } from '../device/device.js';
-import { WarptileError } from '../errors.js';
 import type { RowBins } from '../formats/row-bins.js';
+import { bestOf, type Candidate, type Choice, choose, type Found } from '../planning/choice.js';
+import type { PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import {
   binPlans,
@@ -41,36 +41,18 @@ export interface SpmmFeatures {
   readonly tiles: TileFeatures | undefined;
 }
 
-export interface PlanDevice {
-  readonly multiprocessors: number;
-  /** Compute capability 9.0: later cards run the kernels of 8.0, which have no clusters. */
-  readonly clusters: boolean;
-}
-
 /** A variant with its best parameters and their expected time, or the problem that rules it out. */
-export interface SpmmCandidate {
-  readonly variant: SpmmVariant;
-  readonly us?: number;
-  readonly parameters?: string;
-  readonly problem?: string;
-}
-
-export interface SpmmChoice {
-  readonly plan: SpmmPlan;
-  readonly candidates: readonly SpmmCandidate[];
-}
-
-/** The CPU plans as an H200 would, so that what is tested there is what runs. */
-export function planDevice({ info }: Device): PlanDevice {
-  const [major] = info.computeCapability ?? [9];
-  return { multiprocessors: info.multiprocessors ?? 132, clusters: major === 9 };
-}
+export type SpmmCandidate = Candidate<SpmmVariant>;
 
 /**
  * The plan that is expected to be fastest, or the best of a `forced` variant.
  * @throws WarptileError ERR_UNSUPPORTED where the forced variant is impossible.
  */
-export function selectSpmm(features: SpmmFeatures, device: PlanDevice, forced?: SpmmVariant): SpmmChoice {
+export function selectSpmm(
+  features: SpmmFeatures,
+  device: PlanDevice,
+  forced?: SpmmVariant,
+): Choice<SpmmPlan> {
   const memory = memoryTimes(features);
   const found = [
     rowSplit(features, device, memory),
@@ -79,28 +61,7 @@ export function selectSpmm(features: SpmmFeatures, device: PlanDevice, forced?: 
     tiles(features, device),
     panel(features, device),
   ];
-  if (forced !== undefined) {
-    const { plan, problem } = found.find(({ variant }) => variant === forced) as Found;
-    if (plan === undefined) throw new WarptileError('ERR_UNSUPPORTED', `variant: ${forced}: ${problem}`);
-    return choice(plan, found);
-  }
-  let best = found[0];
-  for (const item of found) if (item.plan !== undefined && item.us < best.us) best = item;
-  return choice(best.plan as SpmmPlan, found);
-}
-
-/** The candidates are described where they are asked for: products ask for the plan alone. */
-function choice(plan: SpmmPlan, found: readonly Found[]): SpmmChoice {
-  return {
-    plan,
-    get candidates() {
-      return found.map(({ variant, plan, us, problem }) =>
-        problem === undefined && plan !== undefined
-          ? { variant, us, parameters: describePlan(plan) }
-          : { variant, problem: problem ?? 'no kernel' },
-      );
-    },
-  };
+  return choose(found, describePlan, forced);
 }
 
 /** 'vector 4, lanes 8, splits 4, warps 8', 'warpgroups, 64 columns, cluster 2' */
@@ -115,20 +76,15 @@ export function describePlan(plan: SpmmPlan): string {
   return `${warps > 1 ? 'warpgroups' : 'warps'}, ${columns} columns, cluster ${cluster}`;
 }
 
-interface Found {
-  readonly variant: SpmmVariant;
-  readonly plan?: SpmmPlan;
-  readonly us: number;
-  readonly problem?: string;
-}
+type SpmmFound = Found<SpmmPlan>;
 
-const ruledOut = (variant: SpmmVariant, problem: string): Found => ({
+const ruledOut = (variant: SpmmVariant, problem: string): SpmmFound => ({
   variant,
   us: Number.POSITIVE_INFINITY,
   problem,
 });
 
-function rowSplit(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): Found {
+function rowSplit(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): SpmmFound {
   const plan: SpmmPlan = { variant: 'row-split', ...noParameters };
   // The only kernel of blocks: nothing to compare it with.
   if (features.format !== 'csr') return { variant: 'row-split', plan, us: Number.POSITIVE_INFINITY };
@@ -136,51 +92,37 @@ function rowSplit(features: SpmmFeatures, device: PlanDevice, memory: MemoryTime
   return { variant: 'row-split', plan, us };
 }
 
-function rowGroup(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): Found {
-  if (features.format !== 'csr') return ruledOut('row-group', 'needs a CSR matrix');
-  if (features.farRows) return ruledOut('row-group', 'needs rows of B less than 4 GiB apart');
-  let best: Found | undefined;
-  for (const plan of groupPlans(features)) {
-    const us = groupTime(features, device, plan, memory);
-    if (best === undefined || us < best.us) best = { variant: 'row-group', plan, us };
-  }
-  return best as Found;
-}
-
-function rowBins(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): Found {
-  if (features.format !== 'csr') return ruledOut('row-bins', 'needs a CSR matrix');
-  if (features.farRows) return ruledOut('row-bins', 'needs rows of B less than 4 GiB apart');
-  if (features.batch > mostInGrid) return ruledOut('row-bins', `needs a batch of at most ${mostInGrid}`);
-  let best: Found | undefined;
-  for (const plan of binPlans(features)) {
-    const us = binTime(features, device, plan, memory);
-    if (best === undefined || us < best.us) best = { variant: 'row-bins', plan, us };
-  }
-  return (
-    best ??
-    ruledOut(
-      'row-bins',
-      features.bins === undefined
-        ? 'rows are few or long, and about equally so'
-        : 'has too many columns of B',
-    )
+function rowGroup(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): SpmmFound {
+  const problem = gatherProblem(features);
+  return bestOf('row-group', problem, groupPlans(features), (plan) =>
+    groupTime(features, device, plan, memory),
   );
 }
 
-function tiles(features: SpmmFeatures, device: PlanDevice): Found {
+function rowBins(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): SpmmFound {
+  const problem = gatherProblem(features);
+  if (problem !== undefined) return ruledOut('row-bins', problem);
+  if (features.batch > mostInGrid) return ruledOut('row-bins', `needs a batch of at most ${mostInGrid}`);
+  if (features.bins === undefined) return ruledOut('row-bins', 'rows are few or long, and about equally so');
+  const plans = binPlans(features);
+  if (plans.length === 0) return ruledOut('row-bins', 'has too many columns of B');
+  return bestOf('row-bins', undefined, plans, (plan) => binTime(features, device, plan, memory));
+}
+
+/** Why rows of B cannot be gathered by vectors of 32-bit places. */
+function gatherProblem({ format, farRows }: SpmmFeatures): string | undefined {
+  if (format !== 'csr') return 'needs a CSR matrix';
+  return farRows ? 'needs rows of B less than 4 GiB apart' : undefined;
+}
+
+function tiles(features: SpmmFeatures, device: PlanDevice): SpmmFound {
   const problem = tilesProblem(features);
   if (problem !== undefined) return ruledOut('tiles', problem);
   if (features.tiles === undefined) return ruledOut('tiles', 'needs an up-to-date copy: prepare({ n })');
   return { variant: 'tiles', ...bestTilePlan(features, features.tiles, device) };
 }
 
-function panel(features: SpmmFeatures, device: PlanDevice): Found {
-  const problem = panelProblem(features);
-  if (problem !== undefined) return ruledOut('panel', problem);
-  let best: Found | undefined;
-  for (const plan of panelPlans(device)) {
-    const us = panelTime(features, device, plan);
-    if (best === undefined || us < best.us) best = { variant: 'panel', plan, us };
-  }
-  return best as Found;
+function panel(features: SpmmFeatures, device: PlanDevice): SpmmFound {
+  const time = (plan: SpmmPlan): number => panelTime(features, device, plan);
+  return bestOf('panel', panelProblem(features), panelPlans(device), time);
 }

@@ -7,9 +7,10 @@ import {
   tileDepth,
   tileHeights,
 } from '../backends/calls/spmm.js';
+import type { PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
-import type { PlanDevice, SpmmFeatures } from './spmm-plan.js';
+import type { SpmmFeatures } from './spmm-plan.js';
 import { overlapped } from './spmm-time.js';
 
 /** A copy in tiles, built or thought of. */

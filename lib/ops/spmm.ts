@@ -10,13 +10,15 @@ import { farBytes, featuresOf } from '../formats/prepare-spmm.js';
 import { checkSparseMatrix, type SparseMatrix } from '../formats/sparse-matrix.js';
 import type { Topology } from '../formats/topology.js';
 import { transposedMatrix } from '../formats/transposed-copy.js';
+import { type Explanation, explain } from '../planning/choice.js';
+import { planDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { checkNoOverlap, checkTensor, checkTensorLike, type Tensor } from '../tensor/tensor.js';
 import { checkBoolean, checkOneOf, checkOptions, checkScalar, own } from '../validate.js';
 import { type ColumnRange, checkColumnRange, columnsApart, lastDimension, viewFrom } from './column-range.js';
 import { batchOf, checkDense, commonBatch } from './sparse-operands.js';
-import { describePlan, planDevice, type SpmmCandidate, type SpmmFeatures, selectSpmm } from './spmm-plan.js';
-import { planName, tunedPlan } from './spmm-tuned.js';
+import { describePlan, type SpmmFeatures, selectSpmm } from './spmm-plan.js';
+import { tunedSpmmPlan } from './spmm-tuned.js';
 
 export interface SpmmOptions<D extends FloatDType = FloatDType> {
   /** C, written, and read where `beta` is not 0: [m, n], or [batch, m, n] where `a` or `b` is batched. */
@@ -42,14 +44,7 @@ export interface SpmmOptions<D extends FloatDType = FloatDType> {
 }
 
 /** What `spmm` would run, and why. */
-export interface SpmmExplanation {
-  readonly variant: SpmmVariant;
-  /** 'lanes 8, splits 4, warps 8', ... */
-  readonly parameters: string;
-  readonly reason: string;
-  /** Every variant: its expected microseconds and parameters, or the problem that rules it out. */
-  readonly candidates: readonly SpmmCandidate[];
-}
+export type SpmmExplanation = Explanation<SpmmVariant>;
 
 const optionKeys = ['out', 'alpha', 'beta', 'transposeA', 'bColumns', 'outColumns', 'variant'];
 
@@ -145,31 +140,11 @@ export function explainSpmm<D extends FloatDType>(
   options?: Pick<SpmmOptions<D>, 'transposeA' | 'bColumns'>,
 ): SpmmExplanation {
   const { matrix, features } = spmmProblem(a, b, options);
-  const { device } = matrix;
-  const { plan, candidates } = selectSpmm(features, planDevice(device));
-  const tuned = tunedPlan(features, device);
-  if (tuned !== undefined) {
-    const { us, plannedUs } = tuned.entry;
-    return {
-      variant: tuned.plan.variant,
-      parameters: describePlan(tuned.plan),
-      reason: `measured to take ${us.toFixed(1)} us, where ${planName(plan)} takes ${plannedUs.toFixed(1)} us`,
-      candidates,
-    };
-  }
-  const chosen = candidates.find((candidate) => candidate.variant === plan.variant);
-  const others = candidates.filter((candidate) => candidate !== chosen);
-  const compared = others.map(
-    ({ variant, us, problem }) => `${variant}: ${problem ?? `${us?.toFixed(1)} us`}`,
+  return explain(
+    selectSpmm(features, planDevice(matrix.device)),
+    tunedSpmmPlan(features, matrix.device),
+    describePlan,
   );
-  return {
-    variant: plan.variant,
-    parameters: describePlan(plan),
-    reason: Number.isFinite(chosen?.us)
-      ? `expected to take ${chosen?.us?.toFixed(1)} us, the least; ${compared.join('; ')}`
-      : `the only one for this matrix; ${compared.join('; ')}`,
-    candidates,
-  };
 }
 
 /** Checked operands without an `out`. */
@@ -254,7 +229,7 @@ function planFor(
     return last.plan;
   }
   const features = featuresFor(a, width, batch, aligned, farRows);
-  const tuned = variant === 'auto' ? tunedPlan(features, a.device) : undefined;
+  const tuned = variant === 'auto' ? tunedSpmmPlan(features, a.device) : undefined;
   const forced = variant === 'auto' ? undefined : variant;
   const plan = tuned?.plan ?? selectSpmm(features, planDevice(a.device), forced).plan;
   a.lastPlan = { width, batch, aligned, farRows, tiles, variant, revision, plan };
