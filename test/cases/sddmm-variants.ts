@@ -4,18 +4,11 @@ import type { SddmmPlan } from '../../lib/backends/calls/sddmm.js';
 import { describeSddmmPlan, gatherPlans, type SddmmFeatures, tilePlans } from '../../lib/ops/sddmm-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
 import type { SddmmSpec } from './sddmm.js';
-import type { PatternKind, PatternSpec } from './sparse-patterns.js';
+import { csr, plant } from './sparse-patterns.js';
 
 const h200 = { multiprocessors: 132, clusters: true };
 
 type Shape = readonly [number, number, number];
-
-const csr = (rows: number, columns: number, kind: PatternKind, density?: number): PatternSpec => ({
-  rows,
-  columns,
-  kind,
-  ...(density === undefined ? {} : { density }),
-});
 
 const features = (dtype: FloatDType, depth: number, vectors: boolean): SddmmFeatures => ({
   dtype,
@@ -180,19 +173,14 @@ function tileSpecs(dtype: FloatDType): SddmmSpec[] {
         special: {
           name: `NaN and Infinity, 1 of ${step}`,
           edit: (a, b) => {
-            plantAll(a, step);
-            plantAll(b, step);
+            plant(a, 1, step);
+            plant(b, 1, step);
           },
         },
       });
     }
   }
   return specs;
-}
-
-function plantAll(target: Float64Array, step: number): void {
-  const planted = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  for (let i = 0; i < target.length; ++i) if ((i * 7919) % step === 1) target[i] = planted[i % 3];
 }
 
 /** Rows, gather, tiles and staged of every shape. */

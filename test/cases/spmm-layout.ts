@@ -17,7 +17,7 @@ import type { Tensor } from '../../lib/tensor/tensor.js';
 import { errorBounds } from '../harness/bound.js';
 import type { OperationCase } from '../harness/case.js';
 import { draw, roundTo } from '../harness/draw.js';
-import { drawPattern, type PatternSpec, patternName, uploadSparse } from './sparse-patterns.js';
+import { csr, drawPattern, type PatternSpec, patternName, uploadSparse } from './sparse-patterns.js';
 import { type ForcedPlan, runForced } from './spmm.js';
 
 /** First column of a range, and columns of the tensor. */
@@ -166,13 +166,6 @@ function makeCase(spec: Spec): OperationCase {
     prepare,
   };
 }
-
-const csr = (rows: number, columns: number, kind: PatternSpec['kind'], density?: number): PatternSpec => ({
-  rows,
-  columns,
-  kind,
-  ...(density === undefined ? {} : { density }),
-});
 
 function transposedSpecs(dtype: FloatDType): Spec[] {
   const specs: Spec[] = [];

@@ -6,17 +6,10 @@ import { panelPlans } from '../../lib/ops/spmm-panel.js';
 import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
 import { type TileFeatures, tilePlans, tileSizes } from '../../lib/ops/spmm-tiles-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
-import { blockShapes, type PatternKind, type PatternSpec } from './sparse-patterns.js';
+import { blockShapes, csr, type PatternSpec, plant } from './sparse-patterns.js';
 import type { SpmmSpec } from './spmm.js';
 
 type Size = readonly [number, number, number];
-
-const csr = (rows: number, columns: number, kind: PatternKind, density?: number): PatternSpec => ({
-  rows,
-  columns,
-  kind,
-  ...(density === undefined ? {} : { density }),
-});
 
 /** Group plans that fit a width: the planner's own, and in the vector-free form, which takes any. */
 function plansFor(dtype: FloatDType, width: number): SpmmPlan[] {
@@ -155,7 +148,7 @@ function tileSpecs(dtype: FloatDType): SpmmSpec[] {
     add(csr(40, 70, 'skewed', 0.3), 33, { special: nonFinite(step) });
   }
   add(csr(50, 90, 'uniform', 0.3), 40, {
-    special: { name: 'Infinity and NaN in values', edit: (values) => plantAll(values, 5) },
+    special: { name: 'Infinity and NaN in values', edit: (values) => plant(values, 1, 5) },
   });
   for (const block of blockShapes) {
     if (block[0] * block[1] === 1) continue;
@@ -177,13 +170,8 @@ function tileSpecs(dtype: FloatDType): SpmmSpec[] {
 
 const nonFinite = (step: number): NonNullable<SpmmSpec['special']> => ({
   name: `NaN and Infinity in b, 1 of ${step}`,
-  edit: (_values, b) => plantAll(b, step),
+  edit: (_values, b) => plant(b, 1, step),
 });
-
-function plantAll(target: Float64Array, step: number): void {
-  const planted = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  for (let i = 0; i < target.length; ++i) if ((i * 7919) % step === 1) target[i] = planted[i % 3];
-}
 
 // [m, k, n]: the edges of a panel's 32 columns, of a warp's 32 staged entries, and B in one piece, in two and in more.
 const panelShapes: readonly Size[] = [
@@ -225,7 +213,7 @@ function panelSpecs(dtype: FloatDType): SpmmSpec[] {
   add(csr(40, 70, 'skewed', 0.3), 20, { special: nonFinite(3) });
   add(csr(40, 2000, 'uniform', 0.1), 12, { special: nonFinite(40) });
   add(csr(50, 90, 'uniform', 0.3), 40, {
-    special: { name: 'Infinity and NaN in values', edit: (values) => plantAll(values, 5) },
+    special: { name: 'Infinity and NaN in values', edit: (values) => plant(values, 1, 5) },
   });
   return specs;
 }
