@@ -4,6 +4,7 @@ import { WarptileError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { SparseMatrix } from './sparse-matrix.js';
 import { type TileRows, tileShapes } from './tile-shapes.js';
+import { uploadIndices } from './upload-indices.js';
 
 /** Most elements of a row that are summed together: a unit. Matches kUnitElements of cuda/kernels/sddmm/staged.cuh. */
 const unitElements = 4;
@@ -104,30 +105,24 @@ export class TileMap {
     const count = topology.tiles.shapes[index];
     const [pointers, indices] = [matrix.rowPointers.dataSync(), matrix.columnIndices.dataSync()];
     const host = mapTiles(pointers, indices, pattern.columns, shape, count);
-    const made: Tensor[] = [];
-    const upload = (data: Int32Array): Tensor<'int32'> => {
-      const tensor = device.tensor(data, { dtype: 'int32' });
-      made.push(tensor);
-      tensor.freeze();
-      return tensor;
+    this.#tensors = uploadIndices(device, [
+      host.table,
+      host.shifts,
+      new Int32Array(host.entries.buffer),
+      host.units,
+    ]);
+    const [table, shifts, entries, units] = this.#tensors.map(({ view }) => view);
+    const columnTiles = Math.ceil(pattern.columns / shape.columns);
+    this.call = {
+      rows: shape.rows,
+      count,
+      everyColumn: count === Math.ceil(pattern.rows / shape.rows) * columnTiles ? columnTiles : 0,
+      table,
+      shifts,
+      entries,
+      units,
+      unitCount: host.units.length,
     };
-    try {
-      const columnTiles = Math.ceil(pattern.columns / shape.columns);
-      this.call = {
-        rows: shape.rows,
-        count,
-        everyColumn: count === Math.ceil(pattern.rows / shape.rows) * columnTiles ? columnTiles : 0,
-        table: upload(host.table).view,
-        shifts: upload(host.shifts).view,
-        entries: upload(new Int32Array(host.entries.buffer)).view,
-        units: upload(host.units).view,
-        unitCount: host.units.length,
-      };
-      this.#tensors = made;
-    } catch (error) {
-      for (const tensor of made) tensor.dispose();
-      throw error;
-    }
   }
 
   /** Whether such tiles of the pattern of `matrix` are known already. */

@@ -5,6 +5,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import { maxInt32 } from '../validate.js';
 import type { SparseMatrix, SparseParts } from './sparse-matrix.js';
 import { type Topology, topologyOf } from './topology.js';
+import { uploadIndices } from './upload-indices.js';
 
 export interface TransposedIndices {
   /** [columns + 1] */
@@ -57,23 +58,15 @@ export class TransposedPattern {
       blockRows: blockColumns,
       blockColumns: blockRows,
     });
-    const made: Tensor[] = [];
-    const upload = (data: Int32Array): Tensor<'int32'> => {
-      const tensor = device.tensor(data, { dtype: 'int32' });
-      made.push(tensor);
-      tensor.freeze();
-      return tensor;
-    };
-    try {
-      this.order = upload(indices.order);
-      this.#rowPointers = upload(indices.rowPointers);
-      this.#columnIndices = upload(indices.columnIndices);
-      const { bins } = this.#topology;
-      this.#bins = bins === undefined || matrix.format !== 'csr' ? undefined : upload(bins.table);
-    } catch (error) {
-      for (const tensor of made) tensor.dispose();
-      throw error;
-    }
+    const { bins } = this.#topology;
+    const { order, rowPointers, columnIndices } = indices;
+    const tables = bins === undefined || matrix.format !== 'csr' ? [] : [bins.table];
+    [this.order, this.#rowPointers, this.#columnIndices, this.#bins] = uploadIndices(device, [
+      order,
+      rowPointers,
+      columnIndices,
+      ...tables,
+    ]);
   }
 
   /**
