@@ -15,7 +15,7 @@ import { type TileRows, tileShapes } from '../formats/tile-shapes.js';
 import type { Topology } from '../formats/topology.js';
 import { type Explanation, explain } from '../planning/choice.js';
 import { planDevice } from '../planning/plan-device.js';
-import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
+import { type DType, dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { checkNoOverlap, checkTensor, coincides, type Tensor } from '../tensor/tensor.js';
 import { checkBoolean, checkFloatDType, checkOneOf, checkOptions, checkScalar, own } from '../validate.js';
 import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from './sddmm-plan.js';
@@ -73,14 +73,8 @@ export function sddmm<D extends FloatDType>(
 ): SparseMatrix<D>;
 export function sddmm(mask: SparseMatrix, a: Tensor, b: Tensor, options?: SddmmOptions): SparseMatrix {
   const checked = checkOptions(options, optionKeys);
-  const matrix = checkSparseMatrix(mask, 'mask');
-  const { device, pattern } = matrix;
-  const left = checkTensor(a, 'a', device);
-  const right = checkTensor(b, 'b', device);
-  const dtype = checkFloatDType(left.dtype, 'a');
-  checkDense(left, 'a', dtype, pattern.rows, undefined);
-  const depth = left.shape[left.shape.length - 1];
-  checkDense(right, 'b', dtype, pattern.columns, depth);
+  const { matrix, left, right, dtype } = checkOperands(mask, a, b);
+  const { device } = matrix;
   const alpha = checkScalar(own(checked, 'alpha') ?? 1, 'alpha');
   const scaled = checkBoolean(own(checked, 'scaleByMask') ?? false, 'scaleByMask');
   if (scaled && matrix.dtype !== dtype) fail('ERR_DTYPE', 'mask', dtype, matrix.dtype);
@@ -109,6 +103,18 @@ export function sddmm(mask: SparseMatrix, a: Tensor, b: Tensor, options?: SddmmO
     throw error;
   }
   return out;
+}
+
+/** A live mask, and dense factors that fit it and each other. */
+function checkOperands<D extends DType>(mask: SparseMatrix, a: Tensor<D>, b: Tensor<D>) {
+  const matrix = checkSparseMatrix(mask, 'mask');
+  const { device, pattern } = matrix;
+  const left = checkTensor(a, 'a', device) as Tensor<D>;
+  const right = checkTensor(b, 'b', device) as Tensor<D>;
+  const dtype = checkFloatDType(left.dtype, 'a');
+  checkDense(left, 'a', dtype, pattern.rows, undefined);
+  checkDense(right, 'b', dtype, pattern.columns, left.shape[left.shape.length - 1]);
+  return { matrix, left, right, dtype };
 }
 
 /**
@@ -144,13 +150,7 @@ export function sddmmProblem<D extends FloatDType>(
   a: Tensor<D>,
   b: Tensor<D>,
 ): SddmmProblem<D> {
-  const matrix = checkSparseMatrix(mask, 'mask');
-  const { device, pattern } = matrix;
-  const left = checkTensor(a, 'a', device) as Tensor<D>;
-  const right = checkTensor(b, 'b', device) as Tensor<D>;
-  const dtype = checkFloatDType(left.dtype, 'a');
-  checkDense(left, 'a', dtype, pattern.rows, undefined);
-  checkDense(right, 'b', dtype, pattern.columns, left.shape[left.shape.length - 1]);
+  const { matrix, left, right } = checkOperands(mask, a, b);
   const batch = commonBatch(batchOf(left), batchOf(right), 'b');
   return { matrix, left, right, batch, features: featuresOf(matrix, left, right, batch ?? 1) };
 }
