@@ -53,6 +53,12 @@ describe('selectSpmm', () => {
     );
   });
 
+  test('has a time for tiles of a matrix without columns', () => {
+    const tiles = { rows: 64, count: 0, items: 8, longest: 0, parts: 0 } as const;
+    const { candidates } = selectSpmm(features({ columns: 0, stored: 0, width: 8, tiles }), h200);
+    expect(candidates.find(({ variant }) => variant === 'tiles')?.us).toBeGreaterThan(0);
+  });
+
   test('uses clusters only where the device has them', () => {
     const tiles = { rows: 32, count: 128, items: 16, longest: 8, parts: 0 } as const;
     const { plan } = selectSpmm(features({ tiles, width: 32 }), { ...h200, clusters: false }, 'tiles');

@@ -164,7 +164,9 @@ function groupTime(
   const sharing = cluster > 1 ? groupModel.cluster + groupModel.clusterStep * Math.log2(cluster) : 0;
   // Rows of B of 16 bytes are one request each, all of them of few lines where A has few columns.
   const narrow =
-    width <= narrowWidth ? count * tileDepth * groupModel.narrow * Math.sqrt(512 / features.columns) : 0;
+    width <= narrowWidth
+      ? count * tileDepth * groupModel.narrow * Math.sqrt(512 / Math.max(1, features.columns))
+      : 0;
   return us + narrow + sharing + blocks * groupModel.placing[cluster] + (parts > 0 ? groupModel.parts : 0);
 }
 
