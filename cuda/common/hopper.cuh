@@ -89,6 +89,9 @@ __device__ __forceinline__ void copy_in_cluster(uint32_t target, uint32_t source
 // Lets the copy engine see what this thread wrote to shared memory (PTX ISA, "fence.proxy.async").
 __device__ __forceinline__ void fence_shared_writes() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
+// Lets the copy engine see what this thread wrote to global memory (PTX ISA, "fence.proxy.async").
+__device__ __forceinline__ void fence_global_writes() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
+
 // A barrier of the first `threads` threads of a block, whole warps (PTX ISA, "bar.sync").
 template <int kThreads>
 __device__ __forceinline__ void synchronize_first() {

@@ -10,6 +10,7 @@
 // Source    no paper
 
 #include "common/checked.h"
+#include "common/hopper.cuh"
 #include "common/launch.cuh"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
@@ -123,8 +124,12 @@ __global__ void __launch_bounds__(kPackThreads) spmm_fill_tiles_kernel(const Spm
           source[(block * a.block_rows + row % a.block_rows) * a.block_columns + offset];
     }
   }
-  // The tile kernels read the copy before they wait for the kernel before them: it must be visible when the last block ends.
+  // The tile kernels read the copy before they wait for the kernel before them, by the copy engine: it must be visible to it when the
+  // last block ends.
   __threadfence();
+#ifdef WARPTILE_HOPPER
+  fence_global_writes();
+#endif
 }
 
 }  // namespace
