@@ -11,8 +11,6 @@
 // Source    row tiles in shared memory as in ASpT (Hong et al. 2019); rotated chunks instead of padding or sorting
 #pragma once
 
-#include <algorithm>
-
 #include "kernels/sddmm/tile.cuh"
 
 namespace warptile::sddmm_kernels {
@@ -76,10 +74,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_staged_
   constexpr int kRows = Shape::kRows;
   constexpr int kColumns = Shape::kColumns;
   constexpr int kThreads = Shape::kThreads;
-  constexpr int kStages = Shape::kStages;
   constexpr int kUnits = Shape::kUnits;
-  using CopiesOfA = RowCopies<float, kRows, kThreads, false, true>;
-  using CopiesOfB = RowCopies<float, kColumns, kThreads, false, true>;
   extern __shared__ __align__(128) unsigned char shared[];
   auto* shifts = reinterpret_cast<int32_t*>(shared);
   unsigned char* stages = shared + kRows * sizeof(int32_t);
@@ -87,25 +82,13 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_staged_
   const BlockTile tile = find_tile(p, blockIdx.x);
   const int2 origin = tile_origin<kRows, kColumns>(p, blockIdx.x);
   copy_shifts<kRows, kThreads>(p, blockIdx.x, shifts);
-  const int steps = static_cast<int>((p.depth + Shape::kDepth - 1) / Shape::kDepth);
   follow_previous_kernel();
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
-    const CopiesOfA a(static_cast<const float*>(p.a) + problem * p.a_stride, origin.x, p.pattern.rows, p.lda);
-    const CopiesOfB b(static_cast<const float*>(p.b) + problem * p.b_stride, origin.y, p.pattern.columns, p.ldb);
-    const auto load = [&](int step) {
-      if (step < steps) {
-        unsigned char* stage = stages + step % kStages * Shape::kStageBytes;
-        const int64_t depth = static_cast<int64_t>(step) * Shape::kDepth;
-        a.begin(stage, p.lda, depth, p.depth);
-        b.begin(stage + kRows * kStageRowBytes, p.ldb, depth, p.depth);
-      }
-      commit_copies();
-    };
+    const StagePipeline<float, Shape, false, true> pipeline(p, problem, origin, stages);
     // Almost always one pass.
     for (int first_unit = 0; first_unit < tile.units; first_unit += Shape::kPassUnits) {
-#pragma unroll
-      for (int step = 0; step < kStages - 1; ++step) load(step);
+      pipeline.begin();
       // In the shadow of the copies.
       Unit units[kUnits];
 #pragma unroll
@@ -116,20 +99,12 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_staged_
       const int warp_unit = first_unit + static_cast<int>(threadIdx.x) / kWarpSize * kWarpSize;
 
       float sums[kUnits][kUnitElements] = {};
-      for (int step = 0; step < steps; ++step) {
-        wait_copies<kStages - 2>();
-        // The stage of this step has arrived for all threads, and all are done with that of the step before, which `load` fills.
-        __syncthreads();
-        load(step + kStages - 1);
-        const unsigned char* stage = stages + step % kStages * Shape::kStageBytes;
+      pipeline.run([&](const unsigned char* stage) {
 #pragma unroll
         for (int j = 0; j < kUnits; ++j) {
           if (warp_unit + j * kThreads < tile.units) multiply_unit(stage, units[j], sums[j]);
         }
-      }
-      wait_copies<0>();
-      // The shifts have arrived, and all are done with the stages.
-      __syncthreads();
+      });
 #pragma unroll
       for (int j = 0; j < kUnits; ++j) {
         const int64_t element = units[j].first() + static_cast<int64_t>(shifts[units[j].row()]);
@@ -144,15 +119,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_staged_
 
 template <typename Shape>
 Status launch_staged_kernel(const SddmmParams& params, const LaunchContext& context) {
-  const int64_t steps = ceil_div(params.depth, Shape::kDepth);
-  LaunchShape shape;
-  shape.overlaps = true;
-  shape.grid_x = params.tiles.count;
-  shape.grid_y = std::min(params.batch, kMaxGridYZ);
-  shape.threads = Shape::kThreads;
-  shape.shared_bytes = std::max<int64_t>(1, std::min<int64_t>(steps, Shape::kStages)) * Shape::kStageBytes +
-                       Shape::kRows * sizeof(int32_t);
-  return launch(context, sddmm_staged_kernel<Shape>, shape, params);
+  return launch(context, sddmm_staged_kernel<Shape>, tile_launch<Shape>(params, 0), params);
 }
 
 }  // namespace warptile::sddmm_kernels

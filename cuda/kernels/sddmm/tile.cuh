@@ -1,6 +1,8 @@
-// What the kernels share that work on the stored tiles of a mask: finding a tile, copying rows of A and B into shared memory, and
+// What the kernels share that work on the stored tiles of a mask: finding a tile, the stages of rows of A and B in shared memory, and
 // writing the tile's elements.
 #pragma once
+
+#include <algorithm>
 
 #include "common/checked.h"
 #include "common/launch.cuh"
@@ -88,6 +90,71 @@ class RowCopies {
   int rows_;  // from the thread's first row on
   int place_;
 };
+
+// The rows of A and B of one tile, Shape::kDepth columns a step, through Shape::kStages stages of shared memory: kRows rows of A in a
+// stage, and kColumns of B after them.
+template <typename T, typename Shape, bool kSwizzle, bool kVectors>
+class StagePipeline {
+ public:
+  __device__ __forceinline__ StagePipeline(const SddmmParams& p, int64_t problem, int2 origin, unsigned char* stages)
+      : p_(p),
+        a_(static_cast<const T*>(p.a) + problem * p.a_stride, origin.x, p.pattern.rows, p.lda),
+        b_(static_cast<const T*>(p.b) + problem * p.b_stride, origin.y, p.pattern.columns, p.ldb),
+        stages_(stages),
+        steps_(static_cast<int>((p.depth + Shape::kDepth - 1) / Shape::kDepth)) {}
+
+  // Begins the copies of all stages but one.
+  __device__ __forceinline__ void begin() const {
+#pragma unroll
+    for (int step = 0; step < Shape::kStages - 1; ++step) load(step);
+  }
+
+  // Calls `multiply(stage)` with each step's stage in turn, while later ones are copied. Afterwards all threads are done with them, and
+  // all copies have arrived, the tile's shifts too.
+  template <typename Multiply>
+  __device__ __forceinline__ void run(Multiply multiply) const {
+    for (int step = 0; step < steps_; ++step) {
+      wait_copies<Shape::kStages - 2>();
+      // The stage of this step has arrived for all threads, and all are done with that of the step before, which `load` fills.
+      __syncthreads();
+      load(step + Shape::kStages - 1);
+      multiply(stages_ + step % Shape::kStages * Shape::kStageBytes);
+    }
+    wait_copies<0>();
+    __syncthreads();
+  }
+
+ private:
+  __device__ __forceinline__ void load(int step) const {
+    if (step < steps_) {
+      unsigned char* stage = stages_ + step % Shape::kStages * Shape::kStageBytes;
+      const int64_t depth = static_cast<int64_t>(step) * Shape::kDepth;
+      a_.begin(stage, p_.lda, depth, p_.depth);
+      b_.begin(stage + Shape::kRows * kStageRowBytes, p_.ldb, depth, p_.depth);
+    }
+    commit_copies();
+  }
+
+  const SddmmParams& p_;
+  const RowCopies<T, Shape::kRows, Shape::kThreads, kSwizzle, kVectors> a_;
+  const RowCopies<T, Shape::kColumns, Shape::kThreads, kSwizzle, kVectors> b_;
+  unsigned char* const stages_;
+  const int steps_;
+};
+
+// The launch of a kernel that works on tiles: its shared memory holds the shifts, and the stages or, in their place, `sums` bytes.
+template <typename Shape>
+LaunchShape tile_launch(const SddmmParams& params, int64_t sums) {
+  const int64_t steps = std::max<int64_t>(1, ceil_div(params.depth, Shape::kDepth));
+  LaunchShape shape;
+  shape.overlaps = true;
+  shape.grid_x = params.tiles.count;
+  shape.grid_y = std::min(params.batch, kMaxGridYZ);
+  shape.threads = Shape::kThreads;
+  shape.shared_bytes = std::max(std::min<int64_t>(steps, Shape::kStages) * Shape::kStageBytes, sums) +
+                       Shape::kRows * sizeof(int32_t);
+  return shape;
+}
 
 // `value` as the mask's element `element` of a problem.
 template <typename T>

@@ -18,8 +18,6 @@
 // Source    dense tiles sampled by the mask; no paper
 #pragma once
 
-#include <algorithm>
-
 #include "kernels/sddmm/tile.cuh"
 
 namespace warptile::sddmm_kernels {
@@ -97,9 +95,6 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? 2 : 1) sddmm_tile_
   constexpr int kRows = Shape::kRows;
   constexpr int kColumns = Shape::kColumns;
   constexpr int kThreads = Shape::kThreads;
-  constexpr int kStages = Shape::kStages;
-  using CopiesOfA = RowCopies<T, kRows, kThreads, true, kVectors>;
-  using CopiesOfB = RowCopies<T, kColumns, kThreads, true, kVectors>;
   extern __shared__ __align__(128) unsigned char shared[];
   auto* shifts = reinterpret_cast<int32_t*>(shared);
   unsigned char* stages = shared + kRows * sizeof(int32_t);
@@ -108,37 +103,17 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? 2 : 1) sddmm_tile_
   const BlockTile tile = find_tile(p, blockIdx.x);
   const int2 origin = tile_origin<kRows, kColumns>(p, blockIdx.x);
   copy_shifts<kRows, kThreads>(p, blockIdx.x, shifts);
-  const int steps = static_cast<int>((p.depth + Shape::kDepth - 1) / Shape::kDepth);
   follow_previous_kernel();
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
-    const CopiesOfA a(static_cast<const T*>(p.a) + problem * p.a_stride, origin.x, p.pattern.rows, p.lda);
-    const CopiesOfB b(static_cast<const T*>(p.b) + problem * p.b_stride, origin.y, p.pattern.columns, p.ldb);
-    const auto load = [&](int step) {
-      if (step < steps) {
-        unsigned char* stage = stages + step % kStages * Shape::kStageBytes;
-        const int64_t depth = static_cast<int64_t>(step) * Shape::kDepth;
-        a.begin(stage, p.lda, depth, p.depth);
-        b.begin(stage + kRows * kStageRowBytes, p.ldb, depth, p.depth);
-      }
-      commit_copies();
-    };
-#pragma unroll
-    for (int step = 0; step < kStages - 1; ++step) load(step);
+    const StagePipeline<T, Shape, true, kVectors> pipeline(p, problem, origin, stages);
+    pipeline.begin();
     // In the shadow of the copies.
     const ElementWriter<T, kThreads> writer(p, tile);
 
     float sums[Shape::kWarpM][Shape::kWarpN][4] = {};
-    for (int step = 0; step < steps; ++step) {
-      wait_copies<kStages - 2>();
-      // The stage of this step has arrived for all threads, and all are done with that of the step before, which `load` fills.
-      __syncthreads();
-      load(step + kStages - 1);
-      multiply_stage<T, Shape>(shared_address(stages + step % kStages * Shape::kStageBytes), sums);
-    }
-    wait_copies<0>();
-    // All are done with the stages, which the sums overwrite.
-    __syncthreads();
+    pipeline.run([&](const unsigned char* stage) { multiply_stage<T, Shape>(shared_address(stage), sums); });
+    // In place of the stages.
     store_sums_of_warp<Shape>(sums, sums_of_tile);
     // The sums are whole.
     __syncthreads();
@@ -150,16 +125,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? 2 : 1) sddmm_tile_
 
 template <typename T, typename Shape, bool kVectors>
 Status launch_tile_kernel(const SddmmParams& params, const LaunchContext& context) {
-  const int64_t steps = ceil_div(params.depth, Shape::kDepth);
-  LaunchShape shape;
-  shape.overlaps = true;
-  shape.grid_x = params.tiles.count;
-  shape.grid_y = std::min(params.batch, kMaxGridYZ);
-  shape.threads = Shape::kThreads;
-  shape.shared_bytes =
-      std::max<int64_t>(std::min<int64_t>(steps, Shape::kStages) * Shape::kStageBytes, Shape::kSumBytes) +
-      Shape::kRows * sizeof(int32_t);
-  return launch(context, sddmm_tile_kernel<T, Shape, kVectors>, shape, params);
+  return launch(context, sddmm_tile_kernel<T, Shape, kVectors>, tile_launch<Shape>(params, Shape::kSumBytes), params);
 }
 
 template <typename T, typename Shape>

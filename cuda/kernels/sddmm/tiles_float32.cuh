@@ -14,8 +14,6 @@
 // Source    dense tiles sampled by the mask; no paper
 #pragma once
 
-#include <algorithm>
-
 #include "kernels/sddmm/tile.cuh"
 
 namespace warptile::sddmm_kernels {
@@ -81,9 +79,6 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? Shape::kBlocks : 1
   constexpr int kRows = Shape::kRows;
   constexpr int kColumns = Shape::kColumns;
   constexpr int kThreads = Shape::kThreads;
-  constexpr int kStages = Shape::kStages;
-  using CopiesOfA = RowCopies<float, kRows, kThreads, true, kVectors>;
-  using CopiesOfB = RowCopies<float, kColumns, kThreads, true, kVectors>;
   extern __shared__ __align__(128) unsigned char shared[];
   auto* shifts = reinterpret_cast<int32_t*>(shared);
   unsigned char* stages = shared + kRows * sizeof(int32_t);
@@ -92,37 +87,17 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? Shape::kBlocks : 1
   const BlockTile tile = find_tile(p, blockIdx.x);
   const int2 origin = tile_origin<kRows, kColumns>(p, blockIdx.x);
   copy_shifts<kRows, kThreads>(p, blockIdx.x, shifts);
-  const int steps = static_cast<int>((p.depth + Shape::kDepth - 1) / Shape::kDepth);
   follow_previous_kernel();
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
-    const CopiesOfA a(static_cast<const float*>(p.a) + problem * p.a_stride, origin.x, p.pattern.rows, p.lda);
-    const CopiesOfB b(static_cast<const float*>(p.b) + problem * p.b_stride, origin.y, p.pattern.columns, p.ldb);
-    const auto load = [&](int step) {
-      if (step < steps) {
-        unsigned char* stage = stages + step % kStages * Shape::kStageBytes;
-        const int64_t depth = static_cast<int64_t>(step) * Shape::kDepth;
-        a.begin(stage, p.lda, depth, p.depth);
-        b.begin(stage + kRows * kStageRowBytes, p.ldb, depth, p.depth);
-      }
-      commit_copies();
-    };
-#pragma unroll
-    for (int step = 0; step < kStages - 1; ++step) load(step);
+    const StagePipeline<float, Shape, true, kVectors> pipeline(p, problem, origin, stages);
+    pipeline.begin();
     // In the shadow of the copies.
     const ElementWriter<float, kThreads> writer(p, tile);
 
     float sums[Shape::kSide][Shape::kSide] = {};
-    for (int step = 0; step < steps; ++step) {
-      wait_copies<kStages - 2>();
-      // The stage of this step has arrived for all threads, and all are done with that of the step before, which `load` fills.
-      __syncthreads();
-      load(step + kStages - 1);
-      multiply_float_stage<Shape>(stages + step % kStages * Shape::kStageBytes, sums);
-    }
-    wait_copies<0>();
-    // All are done with the stages, which the sums overwrite.
-    __syncthreads();
+    pipeline.run([&](const unsigned char* stage) { multiply_float_stage<Shape>(stage, sums); });
+    // In place of the stages.
     float* mine = sums_of_tile + Shape::group() * Shape::kSums + Shape::row() * Shape::kStride + Shape::column();
 #pragma unroll
     for (int i = 0; i < Shape::kSide; ++i) {
@@ -145,15 +120,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? Shape::kBlocks : 1
 
 template <typename Shape, bool kVectors>
 Status launch_float_tile_kernel(const SddmmParams& params, const LaunchContext& context) {
-  const int64_t steps = ceil_div(params.depth, Shape::kDepth);
-  LaunchShape shape;
-  shape.overlaps = true;
-  shape.grid_x = params.tiles.count;
-  shape.grid_y = std::min(params.batch, kMaxGridYZ);
-  shape.threads = Shape::kThreads;
-  shape.shared_bytes = std::max<int64_t>(std::min<int64_t>(steps, Shape::kStages) * Shape::kStageBytes,
-                                         Shape::kGroups * Shape::kSums * sizeof(float)) +
-                       Shape::kRows * sizeof(int32_t);
+  const LaunchShape shape = tile_launch<Shape>(params, Shape::kGroups * Shape::kSums * sizeof(float));
   return launch(context, sddmm_float_tile_kernel<Shape, kVectors>, shape, params);
 }
 
