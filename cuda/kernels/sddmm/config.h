@@ -2,12 +2,13 @@
 #pragma once
 
 #include "api/sddmm.h"
+#include "common/vectors.h"
 
 namespace warptile::sddmm_kernels {
 
 // CSR: blocks of 4 warps.
 constexpr int kCsrThreads = 128;
-constexpr int kVectorBytes = 16;
+constexpr int kVectorBytes = kVectorAlignment;
 
 // Segments: a dot product by a group of lanes, a segment of consecutive stored elements by a warp.
 constexpr int kLanes = 8;
@@ -25,6 +26,11 @@ constexpr int kBlockTileDepth = 32;
 
 static_assert(32 % kLanes == 0 && kSegment % (32 / kLanes) == 0, "whole steps of a warp");
 static_assert(kBlockThreads % kBlockTileDepth == 0, "whole rows of a tile at a time");
+
+// Rows of A and B can be read 16 bytes at a time.
+inline bool takes_vectors(const SddmmParams& p) {
+  return take_vectors({p.a, p.b}, {p.depth, p.lda, p.ldb, p.a_stride, p.b_stride}, dtype_bytes(p.dtype));
+}
 
 // False where no kernel was compiled for the plan.
 bool has_gather(DType dtype, const SddmmPlan& plan);

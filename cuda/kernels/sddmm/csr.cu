@@ -82,18 +82,13 @@ Status launch_segments(const SddmmParams& params, const LaunchContext& context) 
   return launch(context, sddmm_csr_segment_kernel<T, kVector>, shape, params);
 }
 
-bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0; }
-
 }  // namespace
 
 Status launch_csr(const SddmmParams& params, const LaunchContext& context) {
   return dispatch_float(params.dtype, [&](auto element) {
     using T = decltype(element);
     constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
-    const auto divides = [](int64_t size) { return size % kVector == 0; };
-    const bool vectors = aligned(params.a) && aligned(params.b) && divides(params.depth) && divides(params.lda) &&
-                         divides(params.ldb) && divides(params.a_stride) && divides(params.b_stride);
-    return vectors ? launch_segments<T, kVector>(params, context) : launch_segments<T, 1>(params, context);
+    return takes_vectors(params) ? launch_segments<T, kVector>(params, context) : launch_segments<T, 1>(params, context);
   });
 }
 

@@ -2,39 +2,19 @@
 
 #include "api/sddmm.h"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
-#include "common/checked.h"
+#include "common/numeric.cuh"
 #include "kernels/sddmm/config.h"
 
 namespace warptile {
 namespace sddmm_kernels {
 namespace {
 
-bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0; }
-
-bool takes_vectors(const SddmmParams& p) {
-  const int64_t vector = kVectorBytes / static_cast<int64_t>(dtype_bytes(p.dtype));
-  for (const int64_t size : {p.depth, p.lda, p.ldb, p.a_stride, p.b_stride}) {
-    if (size % vector != 0) return false;
-  }
-  return aligned(p.a) && aligned(p.b);
-}
-
 Status run_gather(const SddmmParams& p, const LaunchContext& context) {
   if (!p.pattern.is_csr()) return Status::unsupported("sddmm: rows and gather need a CSR mask");
   if (!has_gather(p.dtype, p.plan)) return Status::unsupported("sddmm: no gather kernel of this shape");
   if (p.plan.splits < 1 || p.plan.splits > kMaxSplits) return Status::unsupported("sddmm: splits are not from 1 to 64");
   if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("sddmm: operands do not fit 16-byte vectors");
-  switch (p.dtype) {
-    case DType::kFloat16:
-      return launch_gather<__half>(p, context);
-    case DType::kBFloat16:
-      return launch_gather<__nv_bfloat16>(p, context);
-    default:
-      return launch_gather<float>(p, context);
-  }
+  return dispatch_float(p.dtype, [&](auto element) { return launch_gather<decltype(element)>(p, context); });
 }
 
 // Tiles and staged.
@@ -44,14 +24,7 @@ Status run_tiles(const SddmmParams& p, const LaunchContext& context) {
   if (p.tiles.rows != p.plan.tile) return Status::unsupported("sddmm: the mask has no map of such tiles");
   if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("sddmm: operands do not fit 16-byte vectors");
   if (p.plan.variant == SddmmVariant::kStaged) return launch_staged(p, context);
-  switch (p.dtype) {
-    case DType::kFloat16:
-      return launch_tiles<__half>(p, context);
-    case DType::kBFloat16:
-      return launch_tiles<__nv_bfloat16>(p, context);
-    default:
-      return launch_tiles<float>(p, context);
-  }
+  return dispatch_float(p.dtype, [&](auto element) { return launch_tiles<decltype(element)>(p, context); });
 }
 
 }  // namespace
