@@ -74,7 +74,7 @@ describe('selectSddmm', () => {
 
   it('takes no tile that another card has no room for', () => {
     const sparse = features({ dtype: 'float32', stored: 336_000, longestRow: 110, depth: 512 });
-    expect(selectSddmm(sparse, h200).plan.tile).toBe(256);
+    expect(selectSddmm(sparse, h200, 'staged').plan.tile).toBe(256);
     expect(selectSddmm(sparse, { ...h200, clusters: false }, 'staged').plan.tile).toBeLessThan(256);
   });
 
@@ -99,6 +99,7 @@ describe('selectSddmm', () => {
     ['needs a CSR mask', { format: 'block-sparse' }, 'rows'],
     ['needs a CSR mask', { format: 'block-sparse' }, 'gather'],
     ['needs a CSR mask', { format: 'block-sparse' }, 'tiles'],
+    ['rows of A and B below 2 GiB', { depth: 2 ** 30 }, 'gather'],
     ['multiples of 16 bytes', { vectors: false, dtype: 'float32' }, 'staged'],
     ['needs float32', {}, 'staged'],
     ['one stored element in 1024', { stored: 4000 }, 'tiles'],

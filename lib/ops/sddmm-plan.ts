@@ -78,9 +78,18 @@ function segments({ format, stored, depth, batch, dtype }: SddmmFeatures): Sddmm
 /** Warps of a multiprocessor that hide each other's waits. */
 const enoughWarps = 16;
 
+/** Gathered rows are walked with 32 bits. */
+const longestGathered = 2 ** 31 - 1;
+
+function gatherProblem({ format, depth, dtype }: SddmmFeatures): string | undefined {
+  if (format !== 'csr') return 'needs a CSR mask';
+  if (depth * dtypeInfo[dtype].bytes > longestGathered) return 'needs rows of A and B below 2 GiB';
+  return undefined;
+}
+
 /** One of `rows` and of `gather`: the best of each. */
 function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[] {
-  const problem = features.format === 'csr' ? undefined : 'needs a CSR mask';
+  const problem = gatherProblem(features);
   // Warps that sweep neighbouring rows together share rows of B: where there are enough of them, rows are not split.
   const warpsEach = (features.rows * features.batch) / multiprocessors;
   const plans = [...gatherPlans(features)].filter(
@@ -106,10 +115,11 @@ const losesHalfLines = ({ variant, lanes, splits }: SddmmPlan, { dtype, depth }:
 export function* gatherPlans(features: SddmmFeatures): Iterable<SddmmPlan> {
   const vector = vectorOf(features);
   const chunks = Math.ceil(features.depth / vector);
-  const widths = vector === 1 ? [1, 8, 32] : [1, 4, 8, 16, 32];
+  const most = vector === 1 ? 16 : 4;
+  const widths = vector === 1 ? [1, 8, 32] : [1, 2, 4, 8, 16, 32];
   for (const lanes of widths) {
-    // A lane alone reads rows of B line by line; lanes without a chunk of the depth are idle.
-    if (lanes === 1 ? chunks > 16 : lanes >= 2 * chunks && lanes > widths[1]) continue;
+    // One or two lanes read rows of B line by line; lanes without a chunk of the depth are idle.
+    if (lanes <= 2 ? chunks > most * lanes : lanes >= 2 * chunks && lanes > widths[1]) continue;
     yield { ...none, variant: 'gather', vector, lanes };
     for (const splits of [1, 2, 4, 8]) {
       if (splits > 1 && features.longestRow <= (splits / 2) * segmentOf(lanes)) continue;
@@ -120,9 +130,15 @@ export function* gatherPlans(features: SddmmFeatures): Iterable<SddmmPlan> {
 
 const dot = (weights: readonly number[], terms: readonly number[]): number =>
   weights.reduce((sum, weight, i) => sum + weight * terms[i], 0);
-/** Megabytes a microsecond that float32 rows of many columns were seen to reach at most; the fit has too few of them to tell. */
-const wideRowRate = 9.2;
-const wideRow = 256;
+type ByLanes = { readonly [lanes: number]: number };
+
+/** Warps that a multiprocessor holds at once, with which the times were fitted; the registers of the kernels of cuda/kernels/sddmm/gather.cuh decide. */
+const residentWarps: { readonly [variant in 'rows' | 'rowsScalar' | 'gather']: ByLanes } = {
+  rows: { 1: 48, 2: 32, 4: 36, 8: 16, 16: 24, 32: 16 },
+  rowsScalar: { 1: 64, 8: 28, 32: 32 },
+  gather: { 1: 48, 2: 40, 4: 32, 8: 20, 16: 20, 32: 20 },
+};
+
 /** Operands up to here stay in L2. */
 const residentBytes = 20e6;
 
@@ -139,38 +155,45 @@ export function gatherTime(features: SddmmFeatures, multiprocessors: number, pla
   const unshared = ((Math.min(stored, (tiles[0] ?? stored) * 64) * depth * bytes) / 1e6) * scale;
   const resident = columns * depth * bytes < residentBytes;
   const segment = segmentOf(lanes);
+  const wavesOf = (warps: number, resident: ByLanes): number =>
+    Math.max(1, Math.ceil((warps * batch) / (multiprocessors * resident[lanes])));
   if (variant === 'gather') {
-    const warps = (stored / segment / 1000) * scale;
+    const warps = stored / segment;
     const weights = vector === 1 ? fitted.gatherScalar[1] : fitted.gather[lanes];
+    const thousands = (warps / 1000) * scale;
     return (
       dot(weights, [
         1,
         Math.log2(Math.max(1, rows)) / 10,
         steps,
-        warps,
-        warps * steps,
+        thousands,
         gathered,
         resident ? 0 : unshared,
-      ]) + scalarCost(plan, steps, warps)
+        wavesOf(warps, residentWarps.gather) - 1,
+      ]) + scalarCost(plan, steps, thousands)
     );
   }
   const longest = Math.ceil(longestRow / (segment * splits));
-  const warps = ((rows * splits) / 1000) * scale;
-  const parts = warps * Math.max(1, stored / Math.max(1, rows) / (segment * splits) + 0.5);
+  const warps = rows * splits;
+  const mean = stored / Math.max(1, warps * segment);
+  const parts = (warps / 1000) * scale * Math.max(1, mean + 0.5);
+  const waves = wavesOf(warps, vector === 1 ? residentWarps.rowsScalar : residentWarps.rows);
   const weights = vector === 1 ? fitted.rowsScalar[1] : fitted.rows[lanes];
-  const us =
+  return (
     dot(weights, [
       1,
       longest,
       longest * steps,
-      warps,
+      (warps / 1000) * scale,
       parts,
       parts * steps,
       gathered,
       resident ? unshared : 0,
       resident ? 0 : unshared,
-    ]) + scalarCost(plan, steps, parts);
-  return dtype === 'float32' && depth >= wideRow ? Math.max(us, 1.5 + gathered / wideRowRate) : us;
+      waves - 1,
+      waves * Math.ceil(mean),
+    ]) + scalarCost(plan, steps, parts)
+  );
 }
 
 /** Numbers loaded one by one were measured for a depth of 1: what further steps add. */
@@ -271,70 +294,74 @@ interface Costs {
 const costs: { readonly [type in 'float32' | 'half']: Costs } = {
   float32: {
     gather: {
-      1: [0.161, 1.501, 0.031, 0.035, 0.159, 0, 0],
-      4: [0, 1.221, 0.271, 0.404, 0.151, 0, 0.201],
-      8: [0, 0.796, 0.687, 0.691, 0, 0.075, 0.238],
-      16: [0, 1.206, 0.563, 0.516, 0, 0.081, 0.187],
-      32: [0, 1.346, 0.311, 0.871, 0, 0.071, 0.157],
+      1: [0, 1.289, 0.244, 0, 0.293, 0, 0.413],
+      2: [1.32, 0.451, 0, 0.117, 0.139, 0, 1.157],
+      4: [0.651, 0.827, 0.133, 0.002, 0.087, 0.157, 1.307],
+      8: [0.896, 0.447, 0.512, 0.042, 0.068, 0.165, 1.374],
+      16: [1.125, 0.498, 0.338, 0, 0.083, 0.147, 1.157],
+      32: [0, 1.707, 0.439, 0, 0.069, 0.142, 1.352],
     },
     gatherScalar: {
-      1: [0.494, 1.151, 0, 0.343, 0, 0, 0],
+      1: [0.711, 1.09, 0, 0.229, 0, 0, 1.065],
     },
     rows: {
-      1: [0.934, 0.131, 0.106, 0.131, 0, 0.012, 0.123, 0.08, 0],
-      4: [0.696, 0.249, 0.154, 0.119, 0.09, 0.033, 0.02, 0.001, 0],
-      8: [0.411, 0.253, 0.196, 0.35, 0.04, 0.035, 0.039, 0.023, 0.184],
-      16: [0.552, 0.253, 0.194, 0.356, 0, 0.02, 0.043, 0.029, 0.152],
-      32: [0.603, 0.285, 0.168, 0.238, 0.092, 0, 0.037, 0.041, 0.16],
+      1: [1.002, 0, 0.126, 0.126, 0, 0, 0.11, 0.137, 0, 0.083, 0.049],
+      2: [0.979, 0.196, 0.067, 0.114, 0, 0, 0.123, 0.044, 0, 0.344, 0.06],
+      4: [1.039, 0.189, 0.101, 0.075, 0, 0.001, 0.071, 0.013, 0, 0.543, 0],
+      8: [1.056, 0.252, 0.073, 0, 0.024, 0.031, 0.039, 0.021, 0.14, 0.98, 0.06],
+      16: [0.862, 0.213, 0.163, 0.164, 0.05, 0.015, 0.048, 0.024, 0.149, 0, 0],
+      32: [1.106, 0.238, 0.065, 0, 0, 0, 0.04, 0.036, 0.146, 0.952, 0.193],
     },
     rowsScalar: {
-      1: [0.672, 0.281, 0, 0.178, 0.051, 0, 0, 0.381, 0],
+      1: [0.914, 0.126, 0, 0.121, 0.061, 0, 0, 0.428, 0, 0.245, 0.132],
     },
     tiles: {
-      32: [1.644, 0.592, 0.656, 0.498, 0.401],
-      64: [1.521, 1.141, 0.196, 0.772, 0.392],
+      32: [1.697, 0.59, 0.593, 0.498, 0.395],
+      64: [1.538, 1.147, 0.116, 0.785, 0.368],
     },
     tilesScalar: {
-      32: [3.219, 0, 2.791, 0, 0.71],
-      64: [3.766, 0, 1.397, 0, 0.375],
+      32: [3.218, 0, 2.78, 0, 0.75],
+      64: [3.898, 0, 1.306, 0, 0.404],
     },
     staged: {
-      32: [2.175, 0.452, 0.144, 0.162, 0.725, 0.496],
-      64: [1.713, 0.367, 0.738, 0.093, 0.624, 0.493],
-      128: [1.889, 0.41, 0.706, 0.194, 0.655, 0.489],
-      256: [1.929, 0.531, 3.722, 0.919, 0.64, 0.567],
+      32: [2.063, 0.555, 0.178, 0.113, 0.672, 0.543],
+      64: [1.843, 0.265, 0.578, 0.145, 0.598, 0.538],
+      128: [1.927, 0.44, 0.66, 0.155, 0.633, 0.492],
+      256: [1.673, 0.521, 3.756, 0.603, 0.635, 0.671],
     },
   },
   half: {
     gather: {
-      1: [0.299, 1.258, 0.09, 0.208, 0.12, 0, 0.141],
-      4: [0, 1.031, 0.468, 0.512, 0.16, 0, 0.218],
-      8: [0, 0.855, 0.433, 0.67, 0, 0.078, 0.139],
-      16: [0, 0.962, 0.485, 0.745, 0, 0.072, 0.119],
-      32: [0, 2.115, 0, 0, 0, 0.16, 0.114],
+      1: [0.881, 0.892, 0, 0.187, 0.151, 0, 0.623],
+      2: [1.002, 0.768, 0.042, 0.268, 0.087, 0, 0.871],
+      4: [0.671, 0.954, 0.26, 0.114, 0.072, 0.104, 1.366],
+      8: [0.818, 0.474, 1.142, 0, 0.071, 0.191, 2.048],
+      16: [0.708, 0.841, 0.852, 0, 0.08, 0.173, 1.659],
+      32: [0, 2.186, 1.049, 0, 0.045, 0.139, 2.333],
     },
     gatherScalar: {
-      1: [0.32, 1.304, 0, 0.346, 0, 0, 0],
+      1: [0.453, 1.318, 0, 0.24, 0, 0, 0.887],
     },
     rows: {
-      1: [0.796, 0.2, 0.113, 0.162, 0.012, 0.015, 0.12, 0.048, 0.124],
-      4: [0.731, 0.229, 0.194, 0.084, 0.123, 0.052, 0.011, 0.004, 0.24],
-      8: [0.491, 0.241, 0.263, 0.364, 0.028, 0.071, 0.054, 0.016, 0.152],
-      16: [0.644, 0.246, 0.25, 0.285, 0.055, 0.038, 0.067, 0.013, 0.115],
-      32: [0.862, 0, 0.362, 0.306, 0, 0, 0.076, 0.016, 0.119],
+      1: [0.944, 0.202, 0.05, 0.127, 0, 0, 0.146, 0.133, 0, 0.324, 0.084],
+      2: [0.878, 0.27, 0.035, 0.147, 0.106, 0, 0.086, 0.113, 0, 0.031, 0.058],
+      4: [1.03, 0.205, 0.127, 0.012, 0.085, 0.027, 0.055, 0.015, 0.101, 0.598, 0.018],
+      8: [1.058, 0.296, 0.115, 0.002, 0.131, 0.038, 0.051, 0.017, 0.115, 0.884, 0],
+      16: [0.874, 0.218, 0.196, 0.092, 0.17, 0.037, 0.051, 0.011, 0.11, 0.291, 0.001],
+      32: [1.598, 0, 0.227, 0, 0, 0, 0.075, 0.018, 0.16, 0.971, 0],
     },
     rowsScalar: {
-      1: [0.661, 0.267, 0, 0.181, 0.062, 0, 0, 0.204, 0],
+      1: [0.886, 0.117, 0, 0.138, 0.065, 0, 0, 0.366, 0, 0.211, 0.134],
     },
     tiles: {
-      32: [1.599, 0.262, 0.161, 0.233, 0.306],
-      64: [1.55, 0.357, 0.552, 0.27, 0.295],
-      128: [1.708, 0.757, 0.593, 0.642, 0.328],
+      32: [1.606, 0.26, 0.121, 0.235, 0.321],
+      64: [1.568, 0.344, 0.315, 0.288, 0.351],
+      128: [1.697, 0.759, 0.535, 0.656, 0.319],
     },
     tilesScalar: {
-      32: [2.352, 0, 1.114, 0, 0.282],
-      64: [2.475, 0, 1.197, 0, 0.277],
-      128: [3.775, 0, 3.623, 0, 0.426],
+      32: [2.343, 0, 1.056, 0, 0.33],
+      64: [2.49, 0, 0.984, 0, 0.319],
+      128: [3.76, 0, 3.503, 0, 0.468],
     },
     staged: {},
   },

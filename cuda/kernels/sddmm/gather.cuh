@@ -20,6 +20,7 @@
 #include "common/launch.cuh"
 #include "common/numeric.cuh"
 #include "kernels/sddmm/config.h"
+#include "kernels/sddmm/dot_products.cuh"
 #include "kernels/sddmm/find_row.cuh"
 
 namespace warptile::sddmm_kernels {
@@ -41,78 +42,26 @@ __device__ __forceinline__ int find_row_by_warp(const int32_t* row_ptr, int rows
   return low;
 }
 
-// Sums each of `values` over the kLanes lanes of a group; lane l is returned the sum of values[l % kSteps]. Takes kSteps - 1
-// shuffles where kSteps = kLanes.
-template <int kLanes, int kSteps>
-__device__ __forceinline__ float sum_transposed(float (&values)[kSteps]) {
-  const int lane = threadIdx.x % kLanes;
-#pragma unroll
-  for (int half = kSteps / 2; half > 0; half /= 2) {
-    const bool upper = (lane & half) != 0;
-#pragma unroll
-    for (int i = 0; i < half; ++i) {
-      const float given = upper ? values[i] : values[i + half];
-      const float kept = upper ? values[i + half] : values[i];
-      values[i] = kept + __shfl_xor_sync(kFullMask, given, half);
-    }
-  }
-  float sum = values[0];
-#pragma unroll
-  for (int offset = kSteps; offset < kLanes; offset *= 2) sum += __shfl_xor_sync(kFullMask, sum, offset);
-  return sum;
-}
-
-template <typename T, int kVector>
-__device__ __forceinline__ float multiply_add_packs(const Pack<T, kVector>& x, const Pack<T, kVector>& y, float sum) {
-#pragma unroll
-  for (int v = 0; v < kVector; ++v) sum = fmaf(to_float(x.items[v]), to_float(y.items[v]), sum);
-  return sum;
-}
-
-template <int kLanes>
-struct GatherShape {
-  static constexpr int kGroups = kWarpSize / kLanes;
-  static constexpr int kSteps = kLanes < kGatherSteps ? kLanes : kGatherSteps;
-  static constexpr int kSegment = kGroups * kSteps;  // elements a warp
-};
-
-// Adds this lane's share of the products of one row of A with kSteps rows of B, all in flight together.
-template <typename T, int kVector, int kLanes, int kSteps>
-__device__ __forceinline__ void add_products(const T* left, const T* b, int64_t ldb, const int (&columns)[kSteps],
-                                             int64_t columns_of_a, float (&sums)[kSteps]) {
-#pragma unroll 1
-  for (int64_t depth = threadIdx.x % kLanes * kVector; depth < columns_of_a; depth += kLanes * kVector) {
-    Pack<T, kVector> y[kSteps];
-    const auto x = load_pack<T, kVector>(left + depth);
-#pragma unroll
-    for (int i = 0; i < kSteps; ++i) y[i] = load_pack<T, kVector>(b + columns[i] * ldb + depth);
-#pragma unroll
-    for (int i = 0; i < kSteps; ++i) sums[i] = multiply_add_packs(x, y[i], sums[i]);
-  }
-}
-
-// Adds up the shares of a group's lanes and writes elements first to first + kSteps - 1, none past `last`.
-template <typename T, int kLanes, int kSteps>
+// Writes the sum of element first + l of a segment in lane l of its group, none past `last`.
+template <typename T, int kVector, int kLanes>
 __device__ __forceinline__ void store_sums(const SddmmParams& p, int64_t problem, int64_t first, int64_t last,
-                                           float (&sums)[kSteps]) {
-  // The loops over the depth may end apart.
-  __syncwarp();
-  const float sum = sum_transposed<kLanes>(sums);
+                                           DotProducts<T, kVector, kLanes>& products) {
+  const float sum = products.sum();
   const int group_lane = threadIdx.x % kLanes;
   const int64_t element = first + group_lane;
-  if (group_lane >= kSteps || element > last) return;
+  if (group_lane >= GatherShape<kLanes>::kSteps || element > last) return;
   float value = p.alpha * sum;
   if (p.factors != nullptr) value *= to_float(static_cast<const T*>(p.factors)[problem * p.factors_stride + element]);
   static_cast<T*>(p.out)[problem * p.out_stride + element] = from_float<T>(value);
 }
 
+// Four blocks: with more, the compiler would have loads wait for each other to save registers.
 template <typename T, int kVector, int kLanes>
-__global__ void __launch_bounds__(kCsrThreads) sddmm_gather_kernel(const SddmmParams p) {
+__global__ void __launch_bounds__(kCsrThreads, 4) sddmm_gather_kernel(const SddmmParams p) {
   using Shape = GatherShape<kLanes>;
   constexpr int kSteps = Shape::kSteps;
   const SparsePattern& s = p.pattern;
   const int lane = threadIdx.x % kWarpSize;
-  const int group_lane = lane % kLanes;
   const int group_first = lane / kLanes * kSteps;
   const int64_t warp = static_cast<int64_t>(blockIdx.x) * (kCsrThreads / kWarpSize) + threadIdx.x / kWarpSize;
   const int64_t first = warp * Shape::kSegment;
@@ -147,35 +96,32 @@ __global__ void __launch_bounds__(kCsrThreads) sddmm_gather_kernel(const SddmmPa
     same = same && rows_of[i] == rows_of[0];
   }
   const bool one_row = __all_sync(kFullMask, same);
+  const int depth = static_cast<int>(p.depth);
   // Only the pattern was read so far, which uploads alone write, never a kernel.
   follow_previous_kernel();
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
-    const T* a = static_cast<const T*>(p.a) + problem * p.a_stride;
-    const T* b = static_cast<const T*>(p.b) + problem * p.b_stride;
-    float sums[kSteps] = {};
+    const DenseRows<T> a(p.a, problem * p.a_stride, p.lda);
+    const DenseRows<T> b(p.b, problem * p.b_stride, p.ldb);
+    DotProducts<T, kVector, kLanes> products;
     if (one_row) {
-      add_products<T, kVector, kLanes>(a + rows_of[0] * p.lda, b, p.ldb, columns, p.depth, sums);
+      products.template add_row<1>(a.at(rows_of[0], 0), b, columns, depth);
     } else {
-#pragma unroll 1
-      for (int64_t depth = group_lane * kVector; depth < p.depth; depth += kLanes * kVector) {
-        Pack<T, kVector> y[kSteps];
-#pragma unroll
-        for (int i = 0; i < kSteps; ++i) y[i] = load_pack<T, kVector>(b + columns[i] * p.ldb + depth);
-#pragma unroll
-        for (int i = 0; i < kSteps; ++i) {
-          sums[i] = multiply_add_packs(load_pack<T, kVector>(a + rows_of[i] * p.lda + depth), y[i], sums[i]);
-        }
-      }
+      products.add_rows(a, rows_of, b, columns, depth);
     }
-    store_sums<T, kLanes>(p, problem, first + group_first, last, sums);
+    store_sums(p, problem, first + group_first, last, products);
   }
 }
+
+// Steps along the depth that are in flight at once. Two take registers of the fifth block of a multiprocessor; for 4 and 16 lanes that was
+// slower.
+template <int kLanes>
+constexpr int kRowSteps = kLanes == 4 || kLanes == 16 ? 1 : 2;
 
 // As `sddmm_gather_kernel`, but `plan.splits` warps share each row: no search, and warps of one multiprocessor that sweep
 // neighbouring rows together find each other's rows of B in L1.
 template <typename T, int kVector, int kLanes>
-__global__ void __launch_bounds__(kCsrThreads, 5) sddmm_row_kernel(const SddmmParams p) {
+__global__ void __launch_bounds__(kCsrThreads, kRowSteps<kLanes> == 1 ? 5 : 4) sddmm_row_kernel(const SddmmParams p) {
   using Shape = GatherShape<kLanes>;
   constexpr int kSteps = Shape::kSteps;
   const SparsePattern& s = p.pattern;
@@ -191,12 +137,13 @@ __global__ void __launch_bounds__(kCsrThreads, 5) sddmm_row_kernel(const SddmmPa
   const uint32_t stride = p.plan.splits * Shape::kSegment;
   // Lanes past the last element repeat it and are not written.
   const int first_column = begin < end ? s.col[min(begin + lane, end - 1)] : 0;
+  const int depth = static_cast<int>(p.depth);
   // Only the pattern was read so far, which uploads alone write, never a kernel.
   follow_previous_kernel();
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
-    const T* left = static_cast<const T*>(p.a) + problem * p.a_stride + row * p.lda;
-    const T* b = static_cast<const T*>(p.b) + problem * p.b_stride;
+    const T* a = static_cast<const T*>(p.a) + problem * p.a_stride + row * p.lda;
+    const DenseRows<T> b(p.b, problem * p.b_stride, p.ldb);
     int next_column = first_column;
     for (uint32_t first = begin; first < end; first += stride) {
       const int column = next_column;
@@ -204,9 +151,9 @@ __global__ void __launch_bounds__(kCsrThreads, 5) sddmm_row_kernel(const SddmmPa
       int columns[kSteps];
 #pragma unroll
       for (int i = 0; i < kSteps; ++i) columns[i] = __shfl_sync(kFullMask, column, group_first + i);
-      float sums[kSteps] = {};
-      add_products<T, kVector, kLanes>(left, b, p.ldb, columns, p.depth, sums);
-      store_sums<T, kLanes>(p, problem, first + group_first, end - 1, sums);
+      DotProducts<T, kVector, kLanes> products;
+      products.template add_row<kRowSteps<kLanes>>(a, b, columns, depth);
+      store_sums(p, problem, first + group_first, end - 1, products);
     }
   }
 }
@@ -250,6 +197,8 @@ Status launch_gather(const SddmmParams& params, const LaunchContext& context) {
   switch (lanes) {
     case 1:
       return launch_lanes<T, kVector, 1>(params, context);
+    case 2:
+      return launch_lanes<T, kVector, 2>(params, context);
     case 4:
       return launch_lanes<T, kVector, 4>(params, context);
     case 8:

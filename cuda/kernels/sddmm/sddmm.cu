@@ -9,11 +9,18 @@ namespace warptile {
 namespace sddmm_kernels {
 namespace {
 
+// Gathered rows are walked with 32 bits.
+bool has_short_rows(const SddmmParams& p) {
+  const int64_t most = INT32_MAX / static_cast<int64_t>(dtype_bytes(p.dtype));
+  return p.lda <= most && p.ldb <= most;
+}
+
 Status run_gather(const SddmmParams& p, const LaunchContext& context) {
   if (!p.pattern.is_csr()) return Status::unsupported("sddmm: rows and gather need a CSR mask");
   if (!has_gather(p.dtype, p.plan)) return Status::unsupported("sddmm: no gather kernel of this shape");
   if (p.plan.splits < 1 || p.plan.splits > kMaxSplits) return Status::unsupported("sddmm: splits are not from 1 to 64");
   if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("sddmm: operands do not fit 16-byte vectors");
+  if (!has_short_rows(p)) return Status::unsupported("sddmm: rows of A or B are 2 GiB apart or more");
   return dispatch_float(p.dtype, [&](auto element) { return launch_gather<decltype(element)>(p, context); });
 }
 
@@ -33,7 +40,7 @@ bool has_gather(DType dtype, const SddmmPlan& plan) {
   const int lanes = plan.lanes;
   if (plan.vector == 1) return lanes == 1 || lanes == 8 || lanes == 32;
   if (plan.vector * static_cast<int>(dtype_bytes(dtype)) != kVectorBytes) return false;
-  return lanes == 1 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32;
+  return lanes == 1 || lanes == 2 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32;
 }
 
 bool has_tile(DType dtype, const SddmmPlan& plan) {
