@@ -78,6 +78,15 @@ function segments({ format, stored, depth, batch, dtype }: SddmmFeatures): Sddmm
 /** Warps of a multiprocessor that hide each other's waits. */
 const enoughWarps = 16;
 
+type ByLanes = { readonly [lanes: number]: number };
+
+/** Warps that a multiprocessor holds at once, with which the times were fitted; the registers of the kernels of cuda/kernels/sddmm/gather.cuh decide. */
+const residentWarps: { readonly [variant in 'rows' | 'rowsScalar' | 'gather']: ByLanes } = {
+  rows: { 1: 48, 2: 32, 4: 36, 8: 16, 16: 24, 32: 16 },
+  rowsScalar: { 1: 64, 8: 28, 32: 32 },
+  gather: { 1: 48, 2: 40, 4: 32, 8: 20, 16: 20, 32: 20 },
+};
+
 /** Gathered rows are walked with 32 bits. */
 const longestGathered = 2 ** 31 - 1;
 
@@ -90,11 +99,8 @@ function gatherProblem({ format, depth, dtype }: SddmmFeatures): string | undefi
 /** One of `rows` and of `gather`: the best of each. */
 function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[] {
   const problem = gatherProblem(features);
-  // Warps that sweep neighbouring rows together share rows of B: where there are enough of them, rows are not split.
-  const warpsEach = (features.rows * features.batch) / multiprocessors;
   const plans = [...gatherPlans(features)].filter(
-    (plan) =>
-      (plan.splits === 1 || (warpsEach * plan.splits) / 2 < enoughWarps) && !losesHalfLines(plan, features),
+    (plan) => splitsPay(plan, features, multiprocessors) && !losesHalfLines(plan, features),
   );
   const time = (plan: SddmmPlan): number => gatherTime(features, multiprocessors, plan);
   return (['rows', 'gather'] as const).map((variant) =>
@@ -105,6 +111,23 @@ function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[]
       time,
     ),
   );
+}
+
+/**
+ * Whether half as many warps would leave multiprocessors idle. Warps that sweep neighbouring rows together share rows of B, and those of one
+ * wave start together; where rows are of about the same length, nothing is gained by a second one.
+ */
+function splitsPay(
+  { splits, lanes, vector }: SddmmPlan,
+  features: SddmmFeatures,
+  multiprocessors: number,
+): boolean {
+  const { rows, batch, stored, longestRow } = features;
+  if (splits === 1) return true;
+  const resident = (vector === 1 ? residentWarps.rowsScalar : residentWarps.rows)[lanes];
+  const skewed = longestRow * rows > 3 * stored;
+  const enough = skewed ? enoughWarps : Math.min(enoughWarps, 0.8 * resident);
+  return (rows * batch * splits) / 2 < enough * multiprocessors;
 }
 
 /** Four lanes read half a line of each row of B at a step: over a long sweep L1 loses the other half before they come to it. */
@@ -130,15 +153,6 @@ export function* gatherPlans(features: SddmmFeatures): Iterable<SddmmPlan> {
 
 const dot = (weights: readonly number[], terms: readonly number[]): number =>
   weights.reduce((sum, weight, i) => sum + weight * terms[i], 0);
-type ByLanes = { readonly [lanes: number]: number };
-
-/** Warps that a multiprocessor holds at once, with which the times were fitted; the registers of the kernels of cuda/kernels/sddmm/gather.cuh decide. */
-const residentWarps: { readonly [variant in 'rows' | 'rowsScalar' | 'gather']: ByLanes } = {
-  rows: { 1: 48, 2: 32, 4: 36, 8: 16, 16: 24, 32: 16 },
-  rowsScalar: { 1: 64, 8: 28, 32: 32 },
-  gather: { 1: 48, 2: 40, 4: 32, 8: 20, 16: 20, 32: 20 },
-};
-
 /** Operands up to here stay in L2. */
 const residentBytes = 20e6;
 
