@@ -266,7 +266,7 @@ __device__ __forceinline__ void each_pair(const float (&sum)[Shape::kN / 2], Sto
   }
 }
 
-// Sends each block of the cluster this block's sums of its share of the rows, by way of the stages.
+// Puts this block's sums where the stages were, and sends each other block of the cluster those of its share of the rows.
 template <typename T, typename Shape>
 __device__ __forceinline__ void send_sums(const HopperTileParams<T>& p, const float (&sum)[Shape::kN / 2], int rank,
                                           unsigned char* shared, uint32_t barrier) {
@@ -282,18 +282,20 @@ __device__ __forceinline__ void send_sums(const HopperTileParams<T>& p, const fl
   synchronize_first<kMultiplying>();
   wait_cluster();
   const uint32_t bytes = Shape::kSumBytes >> p.cluster_log2;
-  if (threadIdx.x < 1 << p.cluster_log2) {
-    const int owner = threadIdx.x;
+  const int owner = threadIdx.x;
+  if (owner < 1 << p.cluster_log2 && owner != rank) {
     const uint32_t target = shared_address(shared) + p.sums_offset + rank * bytes;
     copy_in_cluster(address_in_block(target, owner), shared_address(shared) + owner * bytes, bytes, address_in_block(barrier, owner));
   }
 }
 
-// Adds the blocks' sums of this block's share of the rows, in their order.
+// Adds the blocks' sums of this block's share of the rows, in their order: its own lie where the stages were, the others' were sent.
 template <typename T, typename Shape>
-__device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const float* sums, const TileWork& work, int rank,
+__device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const unsigned char* shared, const TileWork& work, int rank,
                                            int first_column, int problem) {
   const int rows = Shape::kM >> p.cluster_log2;
+  const float* own = reinterpret_cast<const float*>(shared) + rank * rows * Shape::kSumStride;
+  const float* sent = reinterpret_cast<const float*>(shared + p.sums_offset);
   const T* b = p.b + problem * p.b_stride;
   T* c = p.out.c + problem * p.c_stride;
   for (int i = threadIdx.x; i < rows * Shape::kN / 4; i += Shape::kThreads) {
@@ -302,7 +304,8 @@ __device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const f
     Pack<float, 4> total{};
 #pragma unroll 4
     for (int block = 0; block < 1 << p.cluster_log2; ++block) {
-      const auto part = load_pack<float, 4>(sums + (block * rows + row) * Shape::kSumStride + column);
+      const float* sums = block == rank ? own : sent + block * rows * Shape::kSumStride;
+      const auto part = load_pack<float, 4>(sums + row * Shape::kSumStride + column);
 #pragma unroll
       for (int j = 0; j < 4; ++j) total.items[j] += part.items[j];
     }
@@ -326,7 +329,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kCluster && Shape::kBlocks > 
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t stages = shared_address(shared);
   const uint32_t barriers = stages + p.barriers_offset;      // of each stage: full, empty
-  const uint32_t sums_barrier = barriers + 16 * p.stages;    // all blocks' sums have come
+  const uint32_t sums_barrier = barriers + 16 * p.stages;    // the other blocks' sums have come
   const int warp = __shfl_sync(kFullMask, static_cast<int>(threadIdx.x) / kWarpSize, 0);
   const int writer = warp - 4 * Shape::kGroups;
   if (threadIdx.x == 4 * Shape::kGroups * kWarpSize) {
@@ -337,7 +340,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kCluster && Shape::kBlocks > 
     }
     if constexpr (kCluster) {
       init_barrier(sums_barrier, 1);
-      arrive_expecting(sums_barrier, Shape::kSumBytes);
+      arrive_expecting(sums_barrier, Shape::kSumBytes - (Shape::kSumBytes >> p.cluster_log2));
     }
     fence_barrier_init();
   }
@@ -375,7 +378,9 @@ __global__ void __launch_bounds__(Shape::kThreads, kCluster && Shape::kBlocks > 
   }
   if constexpr (kCluster) {
     wait_barrier(sums_barrier, 0);
-    add_blocks<T, Shape>(p, reinterpret_cast<const float*>(shared + p.sums_offset), work, rank, first_column, problem);
+    // The warps that copied tiles add too: this block's sums are complete for them.
+    __syncthreads();
+    add_blocks<T, Shape>(p, shared, work, rank, first_column, problem);
     // A block may end when all have received what it sent.
     arrive_cluster();
     wait_cluster();
