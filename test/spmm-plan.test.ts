@@ -1,6 +1,6 @@
 import { type SpmmCall, tileHeights } from '../lib/backends/calls/spmm.js';
 import { binRows } from '../lib/formats/row-bins.js';
-import { countTiles, shareTiles } from '../lib/formats/tile-counts.js';
+import { countTiles, type PanelTiles, shareTable, shareTiles } from '../lib/formats/tile-counts.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 import { groupPlans } from '../lib/ops/spmm-gather-plans.js';
 import { type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
@@ -322,7 +322,8 @@ describe('prepare', () => {
     tileHeights.forEach((height, at) => {
       const expected = new Array<number>(Math.ceil(rows / height)).fill(0);
       for (const tile of found[at]) ++expected[Number.parseInt(tile, 10)];
-      expect([...counts.panels[height]]).toEqual(expected);
+      expect([...counts.panels[height].counts]).toEqual(expected);
+      expect(counts.panels[height]).toMatchObject({ count: found[at].size, most: Math.max(...expected) });
     });
     if (blockRows > 1 || blockColumns > 1) return;
     const squares = (size: number): number =>
@@ -338,7 +339,7 @@ describe('prepare', () => {
   test('leaves the tiles of very wide patterns uncounted, and makes no copy of them', () => {
     const parts = { rowPointers: [0, 2, 2, 3], columnIndices: [0, 2 ** 31 - 2, 7], values: [1, 2, 3] };
     const a = device.csr({ shape: [3, 2 ** 31 - 1], ...parts, dtype: 'float16' });
-    expect([...a.topology.tiles.panels[32]]).toEqual([0]);
+    expect(a.topology.tiles.panels[32]).toEqual({ counts: new Int32Array(1), count: 0, most: 0 });
     expect(a.topology.tiles.shapes).toEqual([3, 3, 3, 3]);
     expect(a.prepare({ n: 64 })).not.toBe('tiles');
     expect(() => a.prepare({ n: 64, variant: 'tiles' })).toThrow(
@@ -348,16 +349,24 @@ describe('prepare', () => {
   });
 
   test('cuts panels of far more tiles than most', () => {
-    const counts = Int32Array.from({ length: 11 }, (_, panel) => (panel === 0 ? 50 : 3));
-    const { table, ...shares } = shareTiles(counts);
+    const panels = (counts: readonly number[]): PanelTiles => ({
+      counts: Int32Array.from(counts),
+      count: counts.reduce((sum, tiles) => sum + tiles, 0),
+      most: Math.max(0, ...counts),
+    });
+    const uneven = panels(Array.from({ length: 11 }, (_, panel) => (panel === 0 ? 50 : 3)));
     // At most twice the mean of 80 / 11 tiles.
-    expect(shares).toEqual({ count: 80, items: 14, longest: 13, parts: 4, cuts: 1 });
+    expect(shareTiles(uneven)).toEqual({ count: 80, items: 14, longest: 13, parts: 4, cuts: 1 });
+    const table = shareTable(uneven);
     expect([...table.subarray(0, 20)]).toEqual([
       0, 0, 13, 0, 0, 13, 13, 1, 0, 26, 13, 2, 0, 39, 11, 3, 1, 50, 3, -1,
     ]);
-    expect([...table.subarray(56, 62)]).toEqual([0, 0, 4, 0, 0, 50]);
-    expect(shareTiles(counts.map(() => 10))).toMatchObject({ items: 11, parts: 0, longest: 10 });
-    expect(shareTiles(new Int32Array(0))).toMatchObject({ items: 0, count: 0 });
+    expect([...table.subarray(56, 63)]).toEqual([0, 0, 4, 0, 0, 50, 53]);
+    const even = panels([10, 0, 10]);
+    expect(shareTiles(even)).toEqual({ count: 20, items: 3, longest: 10, parts: 0, cuts: 0 });
+    expect([...shareTable(even)]).toEqual([0, 0, 10, -1, 1, 10, 0, -1, 2, 10, 10, -1, 0, 10, 10, 20]);
+    expect(shareTiles(panels([]))).toEqual({ count: 0, items: 0, longest: 0, parts: 0, cuts: 0 });
+    expect([...shareTable(panels([]))]).toEqual([0]);
   });
 
   test('refuses tiles of many times the memory of the matrix', () => {

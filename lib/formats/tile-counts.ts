@@ -2,12 +2,19 @@
 
 import { type TileHeight, tileDepth } from '../backends/calls/spmm.js';
 
-/** By the rows of a tile of 64 columns: the tiles of each panel of as many rows in which something is stored. */
-export type PanelCounts = Readonly<Record<TileHeight, Int32Array>>;
+/** The tiles of one height in which something is stored. */
+export interface PanelTiles {
+  /** By panel. */
+  readonly counts: Int32Array;
+  /** Of all panels. */
+  readonly count: number;
+  /** Of one panel. */
+  readonly most: number;
+}
 
 export interface TileCounts {
-  /** Of spmm's copy. */
-  readonly panels: PanelCounts;
+  /** Of spmm's copy, by the rows of a tile of 64 columns. */
+  readonly panels: Readonly<Record<TileHeight, PanelTiles>>;
   /** Of each of sddmm's `tileShapes`, in all panels; CSR. */
   readonly shapes: readonly [number, number, number, number];
 }
@@ -29,12 +36,21 @@ export function countTiles(pointers: Int32Array, indices: Int32Array, extents: E
   const stored = pointers[pointers.length - 1];
   const apart = [stored, stored, stored, stored] as const;
   if (columns > widestCounted) {
-    const none = (height: number): Int32Array => new Int32Array(Math.ceil(rows / height));
+    const none = (height: number): PanelTiles => panelTiles(new Int32Array(Math.ceil(rows / height)));
     return { panels: { 32: none(32), 64: none(64), 128: none(128) }, shapes: apart };
   }
   if (blockRows === 1 && blockColumns === 1) return countOfEntries(pointers, indices, extents);
-  const count = (height: number): Int32Array => countOfBlocks(pointers, indices, extents, height);
+  const count = (height: number): PanelTiles => panelTiles(countOfBlocks(pointers, indices, extents, height));
   return { panels: { 32: count(32), 64: count(64), 128: count(128) }, shapes: apart };
+}
+
+function panelTiles(counts: Int32Array): PanelTiles {
+  let [count, most] = [0, 0];
+  for (const tiles of counts) {
+    count += tiles;
+    if (tiles > most) most = tiles;
+  }
+  return { counts, count, most };
 }
 
 /** CSR: one pass, since it takes longer than everything else that is counted of a pattern. */
@@ -73,7 +89,10 @@ function countOfEntries(pointers: Int32Array, indices: Int32Array, { rows, colum
       ++all256;
     }
   }
-  return { panels: { 32: counts32, 64: counts64, 128: counts128 }, shapes: [all32, all64, all128, all256] };
+  return {
+    panels: { 32: panelTiles(counts32), 64: panelTiles(counts64), 128: panelTiles(counts128) },
+    shapes: [all32, all64, all128, all256],
+  };
 }
 
 function countOfBlocks(
@@ -111,45 +130,72 @@ export interface TileShares {
   readonly parts: number;
   /** Panels that were cut. */
   readonly cuts: number;
-  /** [items, 4]: panel, first tile, tiles, place among the parts or -1; [cuts, 4]: panel, first part, parts, 0; [panels + 1]: pointers. */
-  readonly table: Int32Array;
 }
 
 const shortestPart = 8;
 /** A grid holds 65535 items; panels are not cut where they alone come near. */
 const mostCutPanels = 32_768;
 
-export function shareTiles(counts: Int32Array): TileShares {
+/** Panels of more tiles than `uncut` are cut into parts of about `limit`. */
+function cutting({ counts, count, most }: PanelTiles): { limit: number; uncut: number } {
   const panels = counts.length;
-  const pointers = new Int32Array(panels + 1);
-  let most = 0;
-  for (let panel = 0; panel < panels; ++panel) {
-    pointers[panel + 1] = pointers[panel] + counts[panel];
-    if (counts[panel] > most) most = counts[panel];
-  }
-  const count = pointers[panels];
   const limit = Math.max(shortestPart, Math.ceil((2 * count) / Math.max(1, panels)));
-  const uncut = panels > mostCutPanels || most <= 1.5 * limit ? most : 1.5 * limit;
-  const items: number[] = [];
-  const cuts: number[] = [];
-  let [longest, parts] = [0, 0];
-  for (let panel = 0; panel < panels; ++panel) {
-    if (counts[panel] <= uncut) {
-      items.push(panel, pointers[panel], counts[panel], -1);
-      longest = Math.max(longest, counts[panel]);
-      continue;
-    }
-    const each = Math.ceil(counts[panel] / Math.ceil(counts[panel] / limit));
-    const first = parts;
-    for (let at = 0; at < counts[panel]; at += each) {
-      items.push(panel, pointers[panel] + at, Math.min(each, counts[panel] - at), parts++);
-    }
-    longest = Math.max(longest, each);
-    cuts.push(panel, first, parts - first, 0);
+  return { limit, uncut: panels > mostCutPanels ? most : 1.5 * limit };
+}
+
+/** Tiles of each part of a panel but the last. */
+function partOf(tiles: number, limit: number): number {
+  return Math.ceil(tiles / Math.ceil(tiles / limit));
+}
+
+/** Takes no longer than a moment where no panel is cut, since planning asks for it. */
+export function shareTiles(panels: PanelTiles): TileShares {
+  const { counts, count, most } = panels;
+  const { limit, uncut } = cutting(panels);
+  if (most <= uncut) return { count, items: counts.length, longest: most, parts: 0, cuts: 0 };
+  let [longest, parts, cuts] = [0, 0, 0];
+  for (const tiles of counts) {
+    const each = tiles <= uncut ? tiles : partOf(tiles, limit);
+    if (each > longest) longest = each;
+    if (each === tiles) continue;
+    parts += Math.ceil(tiles / each);
+    ++cuts;
   }
-  const table = new Int32Array(items.length + cuts.length + panels + 1);
-  table.set(items);
-  table.set(cuts, items.length);
-  table.set(pointers, items.length + cuts.length);
-  return { count, items: items.length / 4, longest, parts, cuts: cuts.length / 4, table };
+  return { count, items: counts.length - cuts + parts, longest, parts, cuts };
+}
+
+/**
+ * What the kernels read of the shares, one after the other: [items, 4]: panel, first tile, tiles, place among the parts or -1;
+ * [cuts, 4]: panel, first part, parts, 0; [panels + 1]: pointers.
+ */
+export function shareTable(panels: PanelTiles): Int32Array {
+  const { counts } = panels;
+  const { limit, uncut } = cutting(panels);
+  const { items, cuts } = shareTiles(panels);
+  const table = new Int32Array(4 * (items + cuts) + counts.length + 1);
+  let [item, cut, pointer] = [0, 4 * items, 4 * (items + cuts)];
+  let [first, parts] = [0, 0];
+  for (let panel = 0; panel < counts.length; ++panel) {
+    const tiles = counts[panel];
+    const each = tiles <= uncut ? tiles : partOf(tiles, limit);
+    const count = each === tiles ? 1 : Math.ceil(tiles / each);
+    for (let part = 0; part < count; ++part) {
+      const at = part * each;
+      table[item++] = panel;
+      table[item++] = first + at;
+      table[item++] = Math.min(each, tiles - at);
+      table[item++] = count === 1 ? -1 : parts + part;
+    }
+    if (count > 1) {
+      table[cut++] = panel;
+      table[cut++] = parts;
+      table[cut] = count;
+      cut += 2;
+      parts += count;
+    }
+    table[pointer++] = first;
+    first += tiles;
+  }
+  table[pointer] = first;
+  return table;
 }

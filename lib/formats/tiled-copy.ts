@@ -6,7 +6,7 @@ import type { DerivedCopy } from '../device/graph.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { SparseMatrix } from './sparse-matrix.js';
-import { shareTiles } from './tile-counts.js';
+import { shareTable, shareTiles } from './tile-counts.js';
 
 /**
  * The values of a sparse matrix in dense tiles, for the tensor-core kernels. Belongs to a values tensor and to the graphs that recorded
@@ -41,14 +41,16 @@ export class TiledCopy implements DerivedCopy {
   /** Builds the copy in tiles of `rows` rows: all of its memory or, on an error, none. */
   static of(matrix: SparseMatrix, rows: TileHeight): TiledCopy {
     const { device, dtype, pattern, topology } = matrix;
-    const shares = shareTiles(topology.tiles.panels[rows]);
+    const panels = topology.tiles.panels[rows];
+    const shares = shareTiles(panels);
+    const tableData = shareTable(panels);
     const tensors: Tensor[] = [];
     const keep = <T extends Tensor>(tensor: T): T => {
       tensors.push(tensor);
       return tensor;
     };
     try {
-      const table = keep(device.tensor(shares.table, { dtype: 'int32' }));
+      const table = keep(device.tensor(tableData, { dtype: 'int32' }));
       const columns = keep(device.empty([shares.count], 'int32'));
       const tileValues = keep(device.empty([shares.count, rows, tileDepth], dtype));
       const values = keep(matrix.values.reshape(matrix.values.shape));
@@ -61,7 +63,7 @@ export class TiledCopy implements DerivedCopy {
         {
           rows,
           count: shares.count,
-          panelPointers: part(table, shared, shares.table.length - shared),
+          panelPointers: part(table, shared, tableData.length - shared),
           columns: columns.view,
           values: tileValues.view,
           table: part(table, 0, shared),

@@ -62,7 +62,7 @@ export interface TilesCall {
   readonly columns: View;
   /** [count, rows, 64]; for half types eighth i of the 64 columns of row r lies at i ^ (r % 8). */
   readonly values: View;
-  /** How they are shared out: the first two tables of TileShares of lib/formats/tile-counts.ts. */
+  /** How they are shared out: the first two tables of shareTable of lib/formats/tile-counts.ts. */
   readonly table: View;
   readonly items: number;
   readonly longest: number;
