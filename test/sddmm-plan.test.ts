@@ -4,7 +4,7 @@ import type { SddmmVariant } from '../lib/backends/calls/sddmm.js';
 import { mapTiles } from '../lib/formats/tile-map.js';
 import { tileShapes } from '../lib/formats/tile-shapes.js';
 import { type Device, explainSddmm, openDevice, sddmm } from '../lib/index.js';
-import { type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
+import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
 import { errorOf } from './harness/errors.js';
 
 const features = (change: Partial<SddmmFeatures> = {}): SddmmFeatures => ({
@@ -95,12 +95,29 @@ describe('selectSddmm', () => {
     }
   });
 
+  it('pads operands of many products whose rows are not aligned, and few others', () => {
+    const odd = { vectors: false, dtype: 'float16', rows: 10_000, columns: 6000, depth: 321 } as const;
+    const many = features({ ...odd, stored: 2_000_000, longestRow: 250 });
+    const { plan, candidates } = selectSddmm(many, h200);
+    expect(plan.padded).toBe(true);
+    expect(plan.vector).toBe(8);
+    expect(describeSddmmPlan(plan)).toMatch(/, padded$/);
+    expect(candidates.find(({ variant }) => variant === plan.variant)?.parameters).toMatch(/padded/);
+    expect(selectSddmm({ ...many, vectors: true, depth: 320 }, h200).plan.padded).toBe(false);
+    // A copy of one column would hold eight.
+    expect(selectSddmm({ ...many, depth: 1 }, h200).plan.padded).toBe(false);
+    const few = features({ ...odd, stored: 200, longestRow: 2 });
+    expect(selectSddmm(few, h200).plan.padded).toBe(false);
+    // Copies would take gigabytes.
+    expect(selectSddmm({ ...many, columns: 2 ** 22 }, h200).plan.padded).toBe(false);
+  });
+
   it.each<[string, Partial<SddmmFeatures>, SddmmVariant]>([
     ['needs a CSR mask', { format: 'block-sparse' }, 'rows'],
     ['needs a CSR mask', { format: 'block-sparse' }, 'gather'],
     ['needs a CSR mask', { format: 'block-sparse' }, 'tiles'],
     ['rows of A and B below 2 GiB', { depth: 2 ** 30 }, 'gather'],
-    ['multiples of 16 bytes', { vectors: false, dtype: 'float32' }, 'staged'],
+    ['multiples of 16 bytes', { vectors: false, depth: 1, dtype: 'float32' }, 'staged'],
     ['needs float32', {}, 'staged'],
     ['one stored element in 1024', { stored: 4000 }, 'tiles'],
     ['a stored element', { stored: 0 }, 'tiles'],

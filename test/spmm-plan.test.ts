@@ -3,7 +3,7 @@ import { binRows } from '../lib/formats/row-bins.js';
 import { countTiles, type PanelTiles, shareTable, shareTiles } from '../lib/formats/tile-counts.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 import { groupPlans } from '../lib/ops/spmm-gather-plans.js';
-import { type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
+import { describePlan, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
 import { floatDTypes } from '../lib/tensor/dtype.js';
 import { Random } from './harness/random.js';
 
@@ -63,6 +63,29 @@ describe('selectSpmm', () => {
     const tiles = { rows: 32, count: 128, items: 16, longest: 8, parts: 0 } as const;
     const { plan } = selectSpmm(features({ tiles, width: 32 }), { ...h200, clusters: false }, 'tiles');
     expect(plan.cluster).toBe(1);
+  });
+
+  test('pads operands of many products whose rows are not aligned, and few others', () => {
+    const odd = features({ vectors: false, width: 245, rows: 8000, columns: 8000, longestRow: 300 });
+    const many = { ...odd, stored: 1_000_000 };
+    const { plan } = selectSpmm(many, h200);
+    expect(plan.padded).toBe(true);
+    expect(plan.vector).toBe(8);
+    expect(describePlan(plan)).toMatch(/, padded$/);
+    expect(selectSpmm({ ...many, width: 240, vectors: true }, h200).plan.padded).toBe(false);
+    // A copy of one column would hold eight.
+    expect(selectSpmm({ ...many, width: 1 }, h200).plan.padded).toBe(false);
+    const few = { ...odd, rows: 512, columns: 512, stored: 1000, longestRow: 4 };
+    expect(selectSpmm(few, h200).plan.padded).toBe(false);
+    // Copies would take gigabytes.
+    expect(selectSpmm({ ...many, columns: 2 ** 22 }, h200).plan.padded).toBe(false);
+  });
+
+  test('takes tiles on padded copies', () => {
+    const tiles = { rows: 64, count: 64 * 63, items: 63, longest: 64, parts: 0 } as const;
+    const odd = features({ vectors: false, width: 129, rows: 4000, columns: 4096, stored: 4_000_000, tiles });
+    const { plan } = selectSpmm(odd, h200);
+    expect(plan).toMatchObject({ variant: 'tiles', padded: true, warps: 4 });
   });
 
   test.each(floatDTypes)('every %s plan shares out a warp and fits some kernel', (dtype) => {

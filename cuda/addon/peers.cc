@@ -48,7 +48,7 @@ peers::CusparseMatrix cusparse_matrix(const SparsePattern& pattern, const void* 
 constexpr double kLeastDensity = 0.095;
 
 Status prepare_dense(CommandReader& in, cudaStream_t stream, Peer& peer) {
-  const SpmmParams p = read_spmm(in);
+  const SpmmParams p = read_spmm(in).params;
   if (p.batch != 1) return Status::unsupported("batches are not compared");
   const SparsePattern& a = p.pattern;
   const double elements = static_cast<double>(a.stored) * a.block_rows * a.block_columns;
@@ -77,7 +77,7 @@ Status prepare_dense(CommandReader& in, cudaStream_t stream, Peer& peer) {
 
 template <CusparseSpmmAlgorithm kAlgorithm>
 Status prepare_spmm(CommandReader& in, cudaStream_t stream, Peer& peer) {
-  const SpmmParams p = read_spmm(in);
+  const SpmmParams p = read_spmm(in).params;
   if (p.batch != 1) return Status::unsupported("batches are not compared");
   if (p.pattern.is_csr() == (kAlgorithm == CusparseSpmmAlgorithm::kBsr1)) {
     return Status::unsupported("the algorithm is for the other sparse format");
@@ -96,7 +96,7 @@ Status prepare_spmm(CommandReader& in, cudaStream_t stream, Peer& peer) {
 }
 
 Status prepare_sddmm(CommandReader& in, cudaStream_t stream, Peer& peer) {
-  const SddmmParams p = read_sddmm(in);
+  const SddmmParams p = read_sddmm(in).params;
   if (p.batch != 1) return Status::unsupported("batches are not compared");
   if (p.factors) return Status::unsupported("cuSPARSE has no factors");
   peers::CusparseSddmm problem;

@@ -1,6 +1,7 @@
 #include "addon/operations.h"
 #include "addon/sparse_commands.h"
 #include "addon/sparse_pattern.h"
+#include "api/padded.h"
 
 namespace warptile::addon {
 namespace {
@@ -37,8 +38,9 @@ SddmmTiles read_tiles(CommandReader& in, const SparsePattern& pattern) {
 }  // namespace
 
 // The order of lib/backends/cuda/sddmm.ts.
-SddmmParams read_sddmm(CommandReader& in) {
-  SddmmParams p;
+SddmmCommand read_sddmm(CommandReader& in) {
+  SddmmCommand command;
+  SddmmParams& p = command.params;
   p.dtype = in.float_dtype("dtype");
   p.pattern = read_pattern(in);
   p.depth = in.size("depth");
@@ -59,11 +61,15 @@ SddmmParams read_sddmm(CommandReader& in) {
       in.optional_input("factors", bytes, {strided_extent("factors", p.batch, p.factors_stride, 1, 0, set)});
   p.out = in.output("out", bytes, {strided_extent("out", p.batch, p.out_stride, 1, 0, set)});
   p.plan = read_plan(in);
+  command.padded = in.flag("padded");
   p.tiles = read_tiles(in, s);
   in.finish();
-  return p;
+  return command;
 }
 
-Status sddmm(CommandReader& in, const LaunchContext& context) { return warptile::sddmm(read_sddmm(in), context); }
+Status sddmm(CommandReader& in, const LaunchContext& context) {
+  const SddmmCommand command = read_sddmm(in);
+  return command.padded ? sddmm_padded(command.params, context) : warptile::sddmm(command.params, context);
+}
 
 }  // namespace warptile::addon

@@ -7,7 +7,16 @@
 
 namespace warptile::addon {
 
-SddmmParams read_sddmm(CommandReader& in);
-SpmmParams read_spmm(CommandReader& in);
+struct SddmmCommand {
+  SddmmParams params;
+  bool padded = false;  // by copies of A and B
+};
+struct SpmmCommand {
+  SpmmParams params;
+  bool padded = false;  // by copies of B and C
+};
+
+SddmmCommand read_sddmm(CommandReader& in);
+SpmmCommand read_spmm(CommandReader& in);
 
 }  // namespace warptile::addon

@@ -1,6 +1,7 @@
 #include "addon/operations.h"
 #include "addon/sparse_commands.h"
 #include "addon/sparse_pattern.h"
+#include "api/padded.h"
 
 namespace warptile::addon {
 namespace {
@@ -56,8 +57,9 @@ SpmmTiles read_tiles(CommandReader& in, int64_t rows, size_t bytes) {
 }  // namespace
 
 // The order of lib/backends/cuda/spmm.ts.
-SpmmParams read_spmm(CommandReader& in) {
-  SpmmParams p;
+SpmmCommand read_spmm(CommandReader& in) {
+  SpmmCommand command;
+  SpmmParams& p = command.params;
   p.dtype = in.float_dtype("dtype");
   p.pattern = read_pattern(in);
   p.n = in.size("width");
@@ -78,13 +80,17 @@ SpmmParams read_spmm(CommandReader& in) {
   p.b = in.input("b", bytes, {strided_extent("b", p.batch, p.b_stride, a.columns, p.ldb, p.n)});
   p.c = in.output("c", bytes, {strided_extent("c", p.batch, p.c_stride, a.rows, p.ldc, p.n)});
   p.plan = read_plan(in);
+  command.padded = in.flag("padded");
   p.bins = read_bins(in);
   p.tiles = read_tiles(in, a.rows, bytes);
   in.finish();
-  return p;
+  return command;
 }
 
-Status spmm(CommandReader& in, const LaunchContext& context) { return warptile::spmm(read_spmm(in), context); }
+Status spmm(CommandReader& in, const LaunchContext& context) {
+  const SpmmCommand command = read_spmm(in);
+  return command.padded ? spmm_padded(command.params, context) : warptile::spmm(command.params, context);
+}
 
 // The order of lib/backends/cuda/spmm.ts.
 Status spmm_fill_tiles(CommandReader& in, const LaunchContext& context) {

@@ -1,7 +1,7 @@
 import { type SpmmVariant, tileDepth } from '../backends/calls/spmm.js';
 import { fail, WarptileError } from '../errors.js';
-import { type SpmmFeatures, selectSpmm } from '../ops/spmm-plan.js';
-import { bestTilePlan, type TileFeatures, tileSizes, tilesProblem } from '../ops/spmm-tiles-plan.js';
+import { bestWithTiles, type SpmmFeatures, selectSpmm } from '../ops/spmm-plan.js';
+import { type TileFeatures, tileSizes, tilesProblem } from '../ops/spmm-tiles-plan.js';
 import { planDevice } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, own } from '../validate.js';
@@ -69,7 +69,7 @@ function bestTiles(matrix: SparseMatrix, features: SpmmFeatures): TileFeatures {
   let best: { tiles: TileFeatures; us: number } | undefined;
   for (const rows of tileSizes(matrix.dtype)) {
     const tiles = { ...shareTiles(matrix.topology.tiles.panels[rows]), rows };
-    const { us } = bestTilePlan(features, tiles, card);
+    const { us } = bestWithTiles(features, tiles, card);
     if (best === undefined || us < best.us) best = { tiles, us };
   }
   return (best as { tiles: TileFeatures }).tiles;

@@ -6,6 +6,7 @@ import { type TileRows, tileShapes } from '../formats/tile-shapes.js';
 import { bestOf, type Choice, choose, type Found } from '../planning/choice.js';
 import type { PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
+import { orPadded, paddedColumns, paddingTime } from './padding.js';
 
 /** What the choice depends on. */
 export interface SddmmFeatures {
@@ -27,7 +28,7 @@ export interface SddmmFeatures {
 
 type SddmmFound = Found<SddmmPlan>;
 
-const none: SddmmPlan = { variant: 'segments', vector: 1, lanes: 8, splits: 1, tile: 0 };
+const none: SddmmPlan = { variant: 'segments', vector: 1, lanes: 8, splits: 1, tile: 0, padded: false };
 
 /**
  * The plan that is expected to be fastest, or the best of a `forced` variant.
@@ -38,8 +39,29 @@ export function selectSddmm(
   card: PlanDevice,
   forced?: SddmmVariant,
 ): Choice<SddmmPlan> {
+  const found = sddmmVariantsFor(features, card);
+  const padded = paddedSddmm(features);
+  const all =
+    padded === undefined ? found : orPadded(found, sddmmVariantsFor(padded.features, card), padded.us);
+  return choose(all, describeSddmmPlan, forced);
+}
+
+/** @internal The problem on copies of A and B, and the microseconds of making them; none where rows begin at multiples of 16 bytes. */
+export function paddedSddmm(features: SddmmFeatures): { features: SddmmFeatures; us: number } | undefined {
+  const { dtype, rows, columns, depth, batch, vectors } = features;
+  // A single column would become four or eight.
+  if (vectors || depth <= 1) return undefined;
+  const copied = paddedColumns(depth, dtype);
+  const us = paddingTime((rows + columns) * copied * batch, dtype, 1);
+  return us === Number.POSITIVE_INFINITY
+    ? undefined
+    : { features: { ...features, depth: copied, vectors: true }, us };
+}
+
+/** @internal The best plan of each variant for operands as they are. */
+export function sddmmVariantsFor(features: SddmmFeatures, card: PlanDevice): SddmmFound[] {
   const { multiprocessors } = card;
-  const found = [
+  return [
     segments(features),
     ...gathers(features, multiprocessors),
     bestOf('tiles', tilesProblem(features, 'tiles'), tilePlans(features, 'tiles', card), (plan) =>
@@ -49,11 +71,16 @@ export function selectSddmm(
       tilesTime(features, multiprocessors, plan),
     ),
   ];
-  return choose(found, describeSddmmPlan, forced);
 }
 
-/** 'vector 8, lanes 8, splits 4' or 'vector 8, 64x64' */
-export function describeSddmmPlan({ variant, vector, lanes, splits, tile }: SddmmPlan): string {
+/** 'vector 8, lanes 8, splits 4' or 'vector 8, 64x64, padded' */
+export function describeSddmmPlan(plan: SddmmPlan): string {
+  const parameters = describeParameters(plan);
+  if (!plan.padded) return parameters;
+  return parameters === '' ? 'padded' : `${parameters}, padded`;
+}
+
+function describeParameters({ variant, vector, lanes, splits, tile }: SddmmPlan): string {
   if (variant === 'rows') return `vector ${vector}, lanes ${lanes}, splits ${splits}`;
   if (variant === 'gather') return `vector ${vector}, lanes ${lanes}`;
   if (tile > 0) return `vector ${vector}, ${tile}x${tileShapes.find(({ rows }) => rows === tile)?.columns}`;

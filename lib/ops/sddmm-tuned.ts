@@ -3,13 +3,15 @@
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import type { Device } from '../device/device.js';
 import { nameOf } from '../planning/choice.js';
-import { planDevice } from '../planning/plan-device.js';
+import { type PlanDevice, planDevice } from '../planning/plan-device.js';
 import { bucket, type Estimate, plansToMeasure, recallPlan, type TunedPlan } from '../planning/tuning.js';
 import {
   describeSddmmPlan,
   gatherPlans,
   gatherTime,
+  paddedSddmm,
   type SddmmFeatures,
+  sddmmVariantsFor,
   selectSddmm,
   tilePlans,
   tilesTime,
@@ -38,11 +40,22 @@ export function sddmmProblemClass(features: SddmmFeatures): string {
 /** Every plan that could run, each with its expected microseconds. */
 function allPlans(features: SddmmFeatures, device: Device): Estimate<SddmmPlan>[] {
   const card = planDevice(device);
+  const found = plansFor(features, card);
+  const padded = paddedSddmm(features);
+  if (padded === undefined) return found;
+  for (const { plan, us } of plansFor(padded.features, card)) {
+    found.push({ plan: { ...plan, padded: true }, us: us + padded.us });
+  }
+  return found;
+}
+
+/** Those for operands as they are. */
+function plansFor(features: SddmmFeatures, card: PlanDevice): Estimate<SddmmPlan>[] {
   const found: Estimate<SddmmPlan>[] = [];
-  for (const { variant, us = Number.POSITIVE_INFINITY, problem } of selectSddmm(features, card).candidates) {
-    if (problem !== undefined) continue;
+  for (const { variant, plan: best, us } of sddmmVariantsFor(features, card)) {
+    if (best === undefined) continue;
     if (variant === 'segments') {
-      found.push({ plan: selectSddmm(features, card, variant).plan, us });
+      found.push({ plan: best, us });
     } else if (variant === 'tiles' || variant === 'staged') {
       for (const plan of tilePlans(features, variant, card)) {
         found.push({ plan, us: tilesTime(features, card.multiprocessors, plan) });

@@ -21,6 +21,7 @@ export function floatTileColumns(rows: number): readonly number[] {
 const model = {
   overlap: 0.4656,
   clusterStep: 1.385,
+  parts: 2,
   reached: { 1: 1, 2: 1, 4: 0.862, 8: 0.786 } as Readonly<Record<number, number>>,
   '32x32': { latency: 0.3199, first: 0.3234, tile: 0.3803, block: 1.8102 },
   '32x128': { latency: 0.9031, first: 0.1941, tile: 1.6608, block: 2.5071 },
@@ -35,21 +36,23 @@ export function floatTilesTime(
   plan: TileShape,
 ): number {
   const { width, batch, vectors } = features;
-  const { rows, count, items } = tiles;
+  const { rows, count, items, longest, parts } = tiles;
   const { columns, cluster } = plan;
   const shape = model[`${rows}x${columns}` as '32x32' | '32x128' | '64x128'];
   const blocks = Math.max(1, items) * Math.ceil(width / columns) * batch * cluster;
   const steps = Math.ceil(Math.max(1, count / Math.max(1, items)) / cluster);
   const load = blocks / (device.multiprocessors * model.reached[cluster]);
   const waves = load < 4 ? Math.ceil(load) : load + 0.5;
+  const most = Math.max(steps, Math.ceil(longest / cluster));
   const us =
     overlapped(
       0,
       model.overlap,
-      shape.first + steps * shape.latency,
-      waves * (shape.block + steps * shape.tile),
+      shape.first + most * shape.latency,
+      waves * shape.block + ((waves - 1) * steps + most) * shape.tile,
     ) +
-    model.clusterStep * Math.log2(cluster);
+    model.clusterStep * Math.log2(cluster) +
+    (parts > 0 ? model.parts : 0);
   // Rows that are not aligned are copied element by element.
-  return vectors ? us : 2 * us;
+  return vectors ? us : 1.5 * us;
 }

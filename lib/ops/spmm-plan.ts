@@ -6,6 +6,7 @@ import type { RowBins } from '../formats/row-bins.js';
 import { bestOf, type Candidate, type Choice, choose, type Found } from '../planning/choice.js';
 import type { PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
+import { orPadded, paddedColumns, paddingTime } from './padding.js';
 import {
   binPlans,
   binTime,
@@ -53,19 +54,59 @@ export function selectSpmm(
   device: PlanDevice,
   forced?: SpmmVariant,
 ): Choice<SpmmPlan> {
+  const find = (problem: SpmmFeatures): SpmmFound[] => spmmVariantsFor(problem, device);
+  return choose(withPadding(features, find), describePlan, forced);
+}
+
+/** @internal The best plan of each variant for operands as they are. */
+export function spmmVariantsFor(features: SpmmFeatures, device: PlanDevice): SpmmFound[] {
   const memory = memoryTimes(features);
-  const found = [
+  return [
     rowSplit(features, device, memory),
     rowGroup(features, device, memory),
     rowBins(features, device, memory),
     tiles(features, device),
     panel(features, device),
   ];
-  return choose(found, describePlan, forced);
 }
 
-/** 'vector 4, lanes 8, splits 4, warps 8', 'warpgroups, 64 columns, cluster 2' */
+function withPadding(features: SpmmFeatures, find: (features: SpmmFeatures) => SpmmFound[]): SpmmFound[] {
+  const found = find(features);
+  const padded = paddedSpmm(features);
+  return padded === undefined ? found : orPadded(found, find(padded.features), padded.us);
+}
+
+/** @internal The problem on copies of B and C, and the microseconds of making them; none where rows begin at multiples of 16 bytes. */
+export function paddedSpmm(features: SpmmFeatures): { features: SpmmFeatures; us: number } | undefined {
+  const { dtype, rows, columns, width, batch, vectors } = features;
+  // A single column would become four or eight.
+  if (vectors || width === 1) return undefined;
+  const copied = paddedColumns(width, dtype);
+  const us = paddingTime((rows + columns) * copied * batch, dtype, 2);
+  if (us === Number.POSITIVE_INFINITY) return undefined;
+  return { features: { ...features, width: copied, vectors: true, farRows: false }, us };
+}
+
+/** @internal The best plan with tiles, built or thought of, and its microseconds. */
+export function bestWithTiles(
+  features: SpmmFeatures,
+  tiles: TileFeatures,
+  device: PlanDevice,
+): { plan: SpmmPlan; us: number } {
+  const [found] = withPadding(features, (problem) => [
+    { variant: 'tiles', ...bestTilePlan(problem, tiles, device) },
+  ]);
+  return found as { plan: SpmmPlan; us: number };
+}
+
+/** 'vector 4, lanes 8, splits 4, warps 8', 'warpgroups, 64 columns, cluster 2, padded' */
 export function describePlan(plan: SpmmPlan): string {
+  const parameters = describeParameters(plan);
+  if (!plan.padded) return parameters;
+  return parameters === '' ? 'padded' : `${parameters}, padded`;
+}
+
+function describeParameters(plan: SpmmPlan): string {
   const { variant, vector, lanes, splits, warps, columns, cluster, blockItems, warpItems, warpRows } = plan;
   if (variant === 'panel') return `rows ${warps * warpRows}, cluster ${cluster}`;
   if (variant === 'row-bins') {

@@ -198,5 +198,5 @@ function warpTime(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevic
       (count * rows * tileDepth * 2) / warpModel.bytes,
     ) + (plan.cluster > 1 ? warpModel.cluster + warpModel.clusterStep * Math.log2(plan.cluster) : 0);
   // Rows that are not aligned are copied element by element.
-  return vectors ? us : 2 * us;
+  return vectors ? us : 1.2 * us;
 }

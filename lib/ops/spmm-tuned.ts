@@ -3,11 +3,11 @@
 import type { SpmmPlan } from '../backends/calls/spmm.js';
 import type { Device } from '../device/device.js';
 import { nameOf } from '../planning/choice.js';
-import { planDevice } from '../planning/plan-device.js';
+import { type PlanDevice, planDevice } from '../planning/plan-device.js';
 import { bucket, type Estimate, plansToMeasure, recallPlan, type TunedPlan } from '../planning/tuning.js';
 import { binPlans, binTime, groupPlans, groupTime } from './spmm-gather-plans.js';
 import { panelPlans, panelTime } from './spmm-panel.js';
-import { describePlan, type SpmmFeatures, selectSpmm } from './spmm-plan.js';
+import { describePlan, paddedSpmm, type SpmmFeatures, selectSpmm, spmmVariantsFor } from './spmm-plan.js';
 import { type TileFeatures, tilePlans, tilesTime } from './spmm-tiles-plan.js';
 
 export const spmmPlanName = (plan: SpmmPlan): string => nameOf(plan, describePlan);
@@ -35,10 +35,20 @@ export function spmmProblemClass(features: SpmmFeatures): string {
 /** Every plan that could run, each with its expected microseconds. */
 function allPlans(features: SpmmFeatures, device: Device): Estimate<SpmmPlan>[] {
   const card = planDevice(device);
-  const { candidates } = selectSpmm(features, card);
+  const found = plansFor(features, card);
+  const padded = paddedSpmm(features);
+  if (padded === undefined) return found;
+  for (const { plan, us } of plansFor(padded.features, card)) {
+    found.push({ plan: { ...plan, padded: true }, us: us + padded.us });
+  }
+  return found;
+}
+
+/** Those for operands as they are. */
+function plansFor(features: SpmmFeatures, card: PlanDevice): Estimate<SpmmPlan>[] {
   const found: Estimate<SpmmPlan>[] = [];
-  for (const { variant, us = Number.POSITIVE_INFINITY, problem } of candidates) {
-    if (problem !== undefined) continue;
+  for (const { variant, plan, us } of spmmVariantsFor(features, card)) {
+    if (plan === undefined) continue;
     if (variant === 'row-group') {
       for (const one of groupPlans(features)) found.push({ plan: one, us: groupTime(features, card, one) });
     } else if (variant === 'row-bins') {
@@ -51,7 +61,7 @@ function allPlans(features: SpmmFeatures, device: Device): Estimate<SpmmPlan>[] 
     } else if (variant === 'panel') {
       for (const one of panelPlans(card)) found.push({ plan: one, us: panelTime(features, card, one) });
     } else {
-      found.push({ plan: selectSpmm(features, card, variant).plan, us });
+      found.push({ plan, us });
     }
   }
   return found;

@@ -183,7 +183,31 @@ function tileSpecs(dtype: FloatDType): SddmmSpec[] {
   return specs;
 }
 
-/** Rows, gather, tiles and staged of every shape. */
+/** Every kind of kernel on copies of A and B, where rows need them and where they do not. */
+function paddedSpecs(dtype: FloatDType): SddmmSpec[] {
+  const specs: SddmmSpec[] = [];
+  const vector = dtype === 'float32' ? 4 : 8;
+  for (const depth of [0, 1, 2, 3, 7, 8, 10, 33, 130, 250]) {
+    const given = { ...features(dtype, Math.ceil(depth / vector) * vector, true), stored: 1e6 };
+    const kernels = [
+      ...[...gatherPlans(given)].filter(({ splits }) => splits === 1).slice(-2),
+      ...tilePlans(given, 'tiles', h200),
+      ...(dtype === 'float32' ? tilePlans(given, 'staged', h200) : []),
+    ];
+    kernels.forEach((kernel, i) => {
+      const forced = named({ ...kernel, padded: true });
+      const reduced = dtype !== 'bfloat16' && depth === 7;
+      specs.push({ pattern: csr(70, 131, 'skewed', 0.15), depth, dtype, forced, reduced });
+      if ((i + depth) % 3 !== 0) return;
+      const batched = { pattern: csr(21, 18, 'uniform', 0.3), depth, dtype, forced };
+      specs.push({ ...batched, batches: [2, 2, 2], scaleByMask: true });
+      specs.push({ ...batched, batches: [undefined, 3, undefined], alpha: -2 });
+    });
+  }
+  return specs;
+}
+
+/** Rows, gather, tiles and staged of every shape; padded copies. */
 export function sddmmVariantSpecsOf(dtype: FloatDType): SddmmSpec[] {
-  return [...gatherSpecs(dtype), ...tileSpecs(dtype)];
+  return [...gatherSpecs(dtype), ...tileSpecs(dtype), ...paddedSpecs(dtype)];
 }

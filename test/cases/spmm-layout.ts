@@ -269,6 +269,9 @@ function* forcedSpecs(dtype: FloatDType): Iterable<Spec> {
       if (width <= 33)
         yield { pattern: csr(1100, 600, 'longRows', 0.9), width, dtype, b, out, forced, beta: 1 };
     }
+    const copied = groupPlans({ dtype, width: Math.ceil(width / vector) * vector, vectors: true });
+    const padded = { name: 'padded group', plan: { ...copied[copied.length - 1], padded: true } };
+    yield { pattern: csr(37, 61, 'skewed', 0.15), width, dtype, b, out, forced: padded, beta: 1 };
     const binned = [...binPlans({ dtype, width, vectors, bins: someBins })];
     for (const plan of [binned[0], binned[binned.length - 1]]) {
       const forced: ForcedPlan = {

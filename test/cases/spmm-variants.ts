@@ -1,6 +1,6 @@
 // Every kernel of spmm forced over the shapes at which its tiles end.
 
-import type { SpmmPlan, TileHeight } from '../../lib/backends/calls/spmm.js';
+import { noParameters, type SpmmPlan, type TileHeight } from '../../lib/backends/calls/spmm.js';
 import { binPlans, groupPlans } from '../../lib/ops/spmm-gather-plans.js';
 import { panelPlans } from '../../lib/ops/spmm-panel.js';
 import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
@@ -218,7 +218,50 @@ function panelSpecs(dtype: FloatDType): SpmmSpec[] {
   return specs;
 }
 
-/** Row groups and row bins of every shape, panels, and tiles of every size and cluster. */
+/** Every kind of kernel on copies of B and C, where rows need them and where they do not. */
+function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
+  const specs: SpmmSpec[] = [];
+  const vector = dtype === 'float32' ? 4 : 8;
+  for (const width of [1, 2, 3, 7, 8, 9, 31, 34, 65, 129, 250]) {
+    const copied = Math.ceil(width / vector) * vector;
+    const groups = groupPlans({ dtype, width: copied, vectors: true });
+    const kernels: { name: string; plan: SpmmPlan; tileRows?: TileHeight }[] = [
+      { name: 'split', plan: { variant: 'row-split', ...noParameters } },
+      { name: 'group', plan: groups[groups.length - 1] },
+    ];
+    for (const { rows, plan, name } of tilePlansFor(dtype, copied)) {
+      if (plan.cluster === 2) kernels.push({ name, plan, tileRows: rows });
+    }
+    const panels = dtype === 'float32' ? [...panelPlans({ multiprocessors: 132, clusters: true })] : [];
+    if (panels.length > 0) kernels.push({ name: 'panel', plan: panels[width % panels.length] });
+    kernels.forEach(({ name, plan, ...rest }, i) => {
+      const forced = { name: `padded ${name}`, plan: { ...plan, padded: true }, ...rest };
+      const add = (pattern: PatternSpec, more: Partial<SpmmSpec> = {}): void => {
+        specs.push({ pattern, width, dtype, forced, ...more });
+      };
+      add(csr(37, 61, 'skewed', 0.15), { reduced: i < 3 && [3, 34].includes(width) });
+      if (i % 3 === width % 3) add(csr(70, 150, 'uniform', 0.1), { alpha: 2, beta: -1 });
+      if (i % 3 === (width + 1) % 3) add(csr(40, 70, 'skewed', 0.3), { special: nonFinite(3) });
+      if (i % 3 === (width + 2) % 3) add(csr(70, 150, 'skewed', 0.2), { batches: [undefined, 3], beta: 1 });
+    });
+  }
+  specs.push({
+    pattern: csr(21, 18, 'skewed', 0.3),
+    width: 5,
+    dtype,
+    batches: [3, undefined],
+    forced: { name: 'padded split', plan: { variant: 'row-split', ...noParameters, padded: true } },
+  });
+  return specs;
+}
+
+/** Row groups and row bins of every shape, panels, and tiles of every size and cluster; padded copies. */
 export function variantSpecsOf(dtype: FloatDType): SpmmSpec[] {
-  return [...groupSpecs(dtype), ...binSpecs(dtype), ...tileSpecs(dtype), ...panelSpecs(dtype)];
+  return [
+    ...groupSpecs(dtype),
+    ...binSpecs(dtype),
+    ...tileSpecs(dtype),
+    ...panelSpecs(dtype),
+    ...paddedSpecs(dtype),
+  ];
 }

@@ -17,6 +17,8 @@ export interface SddmmPlan {
   readonly splits: number;
   /** Tiles, staged: rows of a tile; else 0. */
   readonly tile: number;
+  /** A and B are copied so that their rows begin at multiples of 16 bytes. */
+  readonly padded: boolean;
 }
 
 /** The tiles in which a CSR pattern stores anything: as SddmmTiles of cuda/api/sddmm.h. */

@@ -22,6 +22,8 @@ export interface SpmmPlan {
   readonly warpItems: number;
   /** Panel: rows of a warp. */
   readonly warpRows: number;
+  /** B and C are copied so that their rows begin at multiples of 16 bytes. */
+  readonly padded: boolean;
 }
 
 /** The parameters of a plan, for variants to set what they heed. */
@@ -35,6 +37,7 @@ export const noParameters = {
   blockItems: 0,
   warpItems: 0,
   warpRows: 0,
+  padded: false,
 } as const satisfies Omit<SpmmPlan, 'variant'>;
 
 /** The table of lib/formats/row-bins.ts. */

@@ -23,7 +23,8 @@ export function marshalSddmm(command: CommandWriter, call: SddmmCall): void {
     .number(plan.vector)
     .number(plan.lanes)
     .number(plan.splits)
-    .number(plan.tile);
+    .number(plan.tile)
+    .flag(plan.padded);
   const { tiles } = call;
   command
     .number(tiles?.rows ?? 0)

@@ -28,6 +28,7 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .number(plan.blockItems)
     .number(plan.warpItems)
     .number(plan.warpRows)
+    .flag(plan.padded)
     .number(bins?.items ?? 0)
     .number(bins?.segments ?? 0)
     .number(bins?.longRows ?? 0)

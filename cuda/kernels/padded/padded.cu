@@ -1,0 +1,228 @@
+// Copies of matrices, row by row, to other distances of rows.   target[p, i, j] = source[p, i, j], or 0 past the source's columns
+// Layout    source [batch, rows, columns], target [batch, rows, target_columns]; up to two copies in one launch
+// Tiling    kRows rows x kAcross columns a thread, threads side by side along a row; blocks along rows, columns, and copies of problems
+// Memory    no shared memory
+// Roofline  each element read and written once
+// Numerics  elements are copied as they are, NaN included
+// Requires  nothing of alignment
+// Source    no paper
+
+#include "api/padded.h"
+
+#include <algorithm>
+
+#include "common/checked.h"
+#include "common/launch.cuh"
+
+namespace warptile {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kMostLanesLog2 = 5;
+constexpr int64_t kLineBytes = 128;
+constexpr int64_t kVectorBytes = 16;
+
+// Columns and distances in words.
+struct RowCopy {
+  const void* source = nullptr;
+  void* target = nullptr;
+  int64_t rows = 0;
+  int64_t batch = 1;
+  int64_t columns = 0;
+  int64_t source_pitch = 0, source_stride = 0;
+  int64_t target_columns = 0;
+  int64_t target_pitch = 0, target_stride = 0;
+};
+
+struct RowCopies {
+  RowCopy items[2];
+  int count = 0;
+};
+
+// kRows x kAcross loads in flight a thread.
+template <typename Word, int kRows, int kAcross>
+__global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_constant__ RowCopies p, int lanes_log2, int64_t batch) {
+  follow_previous_kernel();
+  const int64_t apart = kThreads >> lanes_log2;
+  const int64_t across = int64_t{kAcross} << lanes_log2;
+  const int64_t first_row = blockIdx.x * apart * kRows + (threadIdx.x >> lanes_log2);
+  const int lane = threadIdx.x & ((1 << lanes_log2) - 1);
+  // The grid holds at most 65,535 pieces of rows, and problems of both copies: the rest follows in these loops.
+  for (int64_t z = blockIdx.z; z < batch * p.count; z += gridDim.z) {
+    const RowCopy& copy = p.items[z % p.count];
+    const int64_t problem = z / p.count;
+    if (problem >= copy.batch) continue;
+    const Word* source = static_cast<const Word*>(copy.source) + problem * copy.source_stride;
+    Word* target = static_cast<Word*>(copy.target) + problem * copy.target_stride;
+    for (int64_t first_column = blockIdx.y * across + lane; first_column < copy.target_columns; first_column += gridDim.y * across) {
+      Word words[kRows][kAcross];
+#pragma unroll
+      for (int u = 0; u < kRows; ++u) {
+#pragma unroll
+        for (int v = 0; v < kAcross; ++v) {
+          const int64_t row = first_row + u * apart;
+          const int64_t column = first_column + (static_cast<int64_t>(v) << lanes_log2);
+          words[u][v] = row < copy.rows && column < copy.columns ? source[row * copy.source_pitch + column] : Word{0};
+        }
+      }
+#pragma unroll
+      for (int u = 0; u < kRows; ++u) {
+#pragma unroll
+        for (int v = 0; v < kAcross; ++v) {
+          const int64_t row = first_row + u * apart;
+          const int64_t column = first_column + (static_cast<int64_t>(v) << lanes_log2);
+          if (row < copy.rows && column < copy.target_columns) target[row * copy.target_pitch + column] = words[u][v];
+        }
+      }
+    }
+  }
+}
+
+template <typename Word, int kRows, int kAcross>
+Status launch_shape(const RowCopies& copies, int64_t rows, int64_t columns, int64_t batch, const LaunchContext& context) {
+  int lanes_log2 = 0;
+  while (lanes_log2 < kMostLanesLog2 && int64_t{1} << lanes_log2 < columns) ++lanes_log2;
+  LaunchShape shape;
+  shape.overlaps = true;
+  shape.threads = kThreads;
+  shape.grid_x = ceil_div(rows, (kThreads >> lanes_log2) * kRows);
+  shape.grid_y = std::min(ceil_div(columns, int64_t{kAcross} << lanes_log2), kMaxGridYZ);
+  shape.grid_z = std::min(batch * copies.count, kMaxGridYZ);
+  return launch(context, copy_rows_kernel<Word, kRows, kAcross>, shape, copies, lanes_log2, batch);
+}
+
+template <typename Word>
+Status launch_copies(const RowCopies& copies, const LaunchContext& context) {
+  int64_t rows = 0, columns = 0, batch = 0;
+  for (int i = 0; i < copies.count; ++i) {
+    rows = std::max(rows, copies.items[i].rows);
+    columns = std::max(columns, copies.items[i].target_columns);
+    batch = std::max(batch, copies.items[i].batch);
+  }
+  // Small copies take more blocks, large ones more at a time.
+  constexpr int64_t kLarge = int64_t{1} << 20;
+  if (rows * columns * batch < kLarge) return launch_shape<Word, 4, 1>(copies, rows, columns, batch, context);
+  return columns > 64 ? launch_shape<Word, 4, 4>(copies, rows, columns, batch, context)
+                      : launch_shape<Word, 16, 1>(copies, rows, columns, batch, context);
+}
+
+// Elements of two bytes go in pairs where everything is even.
+bool even(const RowCopy& copy) {
+  const auto address = reinterpret_cast<uintptr_t>(copy.source) | reinterpret_cast<uintptr_t>(copy.target);
+  const int64_t sizes = copy.columns | copy.source_pitch | copy.source_stride | copy.target_columns | copy.target_pitch |
+                        copy.target_stride;
+  return address % sizeof(uint32_t) == 0 && sizes % 2 == 0;
+}
+
+Status copy_rows(RowCopies copies, DType dtype, const LaunchContext& context) {
+  if (dtype_bytes(dtype) == sizeof(uint32_t)) return launch_copies<uint32_t>(copies, context);
+  if (!even(copies.items[0]) || (copies.count > 1 && !even(copies.items[1]))) return launch_copies<uint16_t>(copies, context);
+  for (RowCopy& copy : copies.items) {
+    for (int64_t* size : {&copy.columns, &copy.source_pitch, &copy.source_stride, &copy.target_columns, &copy.target_pitch,
+                          &copy.target_stride}) {
+      *size /= 2;
+    }
+  }
+  return launch_copies<uint32_t>(copies, context);
+}
+
+// An operand, and its copy: rows of whole vectors, which begin where cache lines do or divide them evenly.
+struct Operand {
+  const void* data = nullptr;
+  int64_t rows = 0, columns = 0, pitch = 0, stride = 0;
+  int64_t batch = 1;
+
+  int64_t padded_columns(DType dtype) const {
+    const int64_t vector = kVectorBytes / static_cast<int64_t>(dtype_bytes(dtype));
+    return ceil_div(columns, vector) * vector;
+  }
+  int64_t padded_pitch(DType dtype) const {
+    const int64_t bytes = static_cast<int64_t>(dtype_bytes(dtype));
+    const int64_t row = padded_columns(dtype) * bytes;
+    int64_t unit = kVectorBytes;
+    while (unit < row && unit < kLineBytes) unit *= 2;
+    return ceil_div(row, unit) * unit / bytes;
+  }
+};
+
+Status allocate_copy(const Operand& operand, DType dtype, const LaunchContext& context, void** copy) {
+  const int64_t bytes_each = static_cast<int64_t>(dtype_bytes(dtype));
+  const auto bytes = checked_product({operand.batch, operand.rows, operand.padded_pitch(dtype), bytes_each});
+  if (!bytes) return Status::limit("padded copies: more bytes than 64 bits count");
+  return context.workspace->allocate(static_cast<size_t>(*bytes), copy);
+}
+
+RowCopy to_copy(const Operand& operand, DType dtype, void* copy) {
+  const int64_t pitch = operand.padded_pitch(dtype);
+  return {operand.data,  copy,           operand.rows,
+          operand.batch, operand.columns, operand.pitch,
+          operand.stride, operand.padded_columns(dtype), pitch,
+          operand.rows * pitch};
+}
+
+RowCopy from_copy(const Operand& operand, DType dtype, const void* copy, void* target) {
+  const int64_t pitch = operand.padded_pitch(dtype);
+  return {copy,  target,          operand.rows,  operand.batch,  operand.columns, pitch, operand.rows * pitch,
+          operand.columns, operand.pitch, operand.stride};
+}
+
+}  // namespace
+
+Status spmm_padded(const SpmmParams& params, const LaunchContext& context) {
+  const SparsePattern& pattern = params.pattern;
+  if (pattern.rows == 0 || params.n == 0 || params.batch == 0) return Status::ok();
+  const DType dtype = params.dtype;
+  const int64_t b_batch = params.b_stride == 0 ? 1 : params.batch;
+  const Operand b{params.b, pattern.columns, params.n, params.ldb, params.b_stride, b_batch};
+  const Operand c{params.c, pattern.rows, params.n, params.ldc, params.c_stride, params.batch};
+  void* b_copy = nullptr;
+  void* c_copy = nullptr;
+  WARPTILE_RETURN_IF_ERROR(allocate_copy(b, dtype, context, &b_copy));
+  WARPTILE_RETURN_IF_ERROR(allocate_copy(c, dtype, context, &c_copy));
+  RowCopies copies;
+  copies.items[copies.count++] = to_copy(b, dtype, b_copy);
+  if (params.beta != 0) copies.items[copies.count++] = to_copy(c, dtype, c_copy);
+  WARPTILE_RETURN_IF_ERROR(copy_rows(copies, dtype, context));
+
+  SpmmParams padded = params;
+  padded.n = b.padded_columns(dtype);
+  padded.b = b_copy;
+  padded.ldb = b.padded_pitch(dtype);
+  padded.b_stride = params.b_stride == 0 ? 0 : pattern.columns * padded.ldb;
+  padded.c = c_copy;
+  padded.ldc = padded.ldb;
+  padded.c_stride = pattern.rows * padded.ldc;
+  WARPTILE_RETURN_IF_ERROR(spmm(padded, context));
+
+  RowCopies back;
+  back.items[back.count++] = from_copy(c, dtype, c_copy, params.c);
+  return copy_rows(back, dtype, context);
+}
+
+Status sddmm_padded(const SddmmParams& params, const LaunchContext& context) {
+  const SparsePattern& pattern = params.pattern;
+  if (pattern.stored == 0 || params.batch == 0) return Status::ok();
+  const DType dtype = params.dtype;
+  const Operand a{params.a, pattern.rows, params.depth, params.lda, params.a_stride, params.a_stride == 0 ? 1 : params.batch};
+  const Operand b{params.b, pattern.columns, params.depth, params.ldb, params.b_stride, params.b_stride == 0 ? 1 : params.batch};
+  void* a_copy = nullptr;
+  void* b_copy = nullptr;
+  WARPTILE_RETURN_IF_ERROR(allocate_copy(a, dtype, context, &a_copy));
+  WARPTILE_RETURN_IF_ERROR(allocate_copy(b, dtype, context, &b_copy));
+  RowCopies copies;
+  copies.items[copies.count++] = to_copy(a, dtype, a_copy);
+  copies.items[copies.count++] = to_copy(b, dtype, b_copy);
+  WARPTILE_RETURN_IF_ERROR(copy_rows(copies, dtype, context));
+
+  SddmmParams padded = params;
+  padded.depth = a.padded_columns(dtype);
+  padded.a = a_copy;
+  padded.lda = a.padded_pitch(dtype);
+  padded.a_stride = params.a_stride == 0 ? 0 : pattern.rows * padded.lda;
+  padded.b = b_copy;
+  padded.ldb = padded.lda;
+  padded.b_stride = params.b_stride == 0 ? 0 : pattern.columns * padded.ldb;
+  return sddmm(padded, context);
+}
+
+}  // namespace warptile
