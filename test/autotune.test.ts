@@ -307,6 +307,7 @@ describe('autotuneSpmm', () => {
     batch: 1,
     batchedValues: false,
     vectors: true,
+    pairs: true,
     farRows: false,
     tiles: undefined,
   });

@@ -73,8 +73,8 @@ describe('spmm with ranges of columns', () => {
     const a = identity(8);
     const group = (wide: number, start: number): string | undefined =>
       explainSpmm(a, counted([8, wide]), { bColumns: [start, start + 64] }).candidates[1].parameters;
-    for (const parameters of [group(64, 0), group(128, 64)]) expect(parameters).toMatch(/vector 4/);
-    for (const parameters of [group(128, 62), group(67, 0)]) expect(parameters).toMatch(/vector 1/);
+    for (const parameters of [group(64, 0), group(128, 64)]) expect(parameters).toMatch(/vector 4,/);
+    for (const parameters of [group(128, 62), group(67, 0)]) expect(parameters).toMatch(/vector (1|4 by 1),/);
   });
 
   test.each([

@@ -21,6 +21,7 @@ const features = (change: Partial<SpmmFeatures> = {}): SpmmFeatures => ({
   batch: 1,
   batchedValues: false,
   vectors: true,
+  pairs: true,
   farRows: false,
   tiles: undefined,
   ...change,
@@ -96,7 +97,8 @@ describe('selectSpmm', () => {
         const plans = [...groupPlans(features({ dtype, width, vectors }))];
         expect(plans.length).toBeGreaterThan(0);
         for (const plan of plans) {
-          expect([1, vectors ? vector : 1]).toContain(plan.vector);
+          expect(plan.vector % plan.piece).toBe(0);
+          expect(plan.piece).toBe(vectors ? vector : plan.vector === 8 ? 2 : 1);
           expect(32 % (plan.lanes * plan.splits)).toBe(0);
           if (plan.warps > 1) expect(plan.lanes * plan.splits).toBe(32);
         }

@@ -12,6 +12,7 @@ SpmmPlan read_plan(CommandReader& in) {
   if (variant > static_cast<int>(SpmmVariant::kPanel)) CommandReader::fail("variant", "is not a variant");
   plan.variant = static_cast<SpmmVariant>(variant);
   plan.vector = in.small_size("vector");
+  plan.piece = in.small_size("piece");
   plan.lanes = in.small_size("lanes");
   plan.splits = in.small_size("splits");
   plan.warps = in.small_size("warps");

@@ -18,7 +18,10 @@ enum class SpmmVariant : int {
 // How lib/ops/spmm-plan.ts chose to run it; checked again before a launch.
 struct SpmmPlan {
   SpmmVariant variant = SpmmVariant::kRowSplit;
-  int vector = 1;   // row group, row bins: elements that a lane loads at once, 1 or as many as 16 bytes hold
+  // Row group, row bins: columns of a lane, and consecutive ones of them that it loads at once: 1 and 1; 4 and 1; as many as 16 bytes
+  // hold, all of them or, of half types, 2.
+  int vector = 1;
+  int piece = 1;
   int lanes = 32;   // row group, row bins: lanes side by side over columns
   int splits = 1;   // row group, row bins: groups of lanes over the entries of a row that shares a warp
   int warps = 1;    // row group: warps over the entries of a row; tiles: that multiply together, 4 with Hopper's instructions

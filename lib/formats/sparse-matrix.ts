@@ -24,7 +24,7 @@ export interface SparseParts<D extends FloatDType = FloatDType> {
 export interface RememberedPlan {
   readonly width: number;
   readonly batch: number;
-  readonly aligned: boolean;
+  readonly alignment: number;
   readonly farRows: boolean;
   readonly tiles: object | undefined;
   readonly variant: string;

@@ -69,8 +69,7 @@ export function splitTime(
 // Written out: plans by the dozen are made for every new problem, and copies of an object cost more than estimating them.
 const gatherPlan = (
   variant: 'row-group' | 'row-bins',
-  vector: number,
-  lanes: number,
+  { vector, piece, lanes }: LaneColumns,
   splits: number,
   warps: number,
   blockItems: number,
@@ -78,6 +77,7 @@ const gatherPlan = (
 ): SpmmPlan => ({
   variant,
   vector,
+  piece,
   lanes,
   splits,
   warps,
@@ -90,31 +90,66 @@ const gatherPlan = (
 });
 
 /**
- * What plans of single elements take of the time that the models say, by lanes: they were fitted to few of them. Medians of 180 problems of
- * random matrices and 2 to 511 columns.
+ * What plans take that do not load their columns at once, by the columns of all lanes, of the time that the models say: they were fitted to
+ * few of them. Medians of 180 problems of random matrices and 2 to 511 columns.
  */
-const scalarShare: { readonly [lanes: number]: number } = { 1: 1, 8: 0.83, 32: 0.73 };
+const piecesShare: {
+  readonly [variant in 'row-group' | 'row-bins']: {
+    readonly single: { readonly [lanes: number]: number };
+    readonly pieces: { readonly [columns: number]: number };
+  };
+} = {
+  'row-group': { single: { 1: 0.85, 8: 0.83, 32: 0.75 }, pieces: { 32: 1.5, 128: 1.2 } },
+  'row-bins': { single: { 1: 1, 8: 0.89, 32: 0.73 }, pieces: { 32: 1.9, 128: 1.75 } },
+};
 
-const scalarCorrection = ({ vector, lanes }: SpmmPlan): number => (vector === 1 ? scalarShare[lanes] : 1);
+function piecesCorrection({ variant, vector, piece, lanes }: SpmmPlan, width: number): number {
+  const { single, pieces } = piecesShare[variant as 'row-group' | 'row-bins'];
+  if (vector === 1) return width === 1 ? 1 : single[lanes];
+  return piece < vector ? pieces[lanes * vector] : 1;
+}
+
+/** How lanes share out columns: matches has_columns of cuda/kernels/spmm/spmm.cc. */
+interface LaneColumns {
+  readonly vector: number;
+  readonly piece: number;
+  readonly lanes: number;
+}
+
+const shapes = (vector: number, piece: number, lanes: readonly number[]): readonly LaneColumns[] =>
+  lanes.map((each) => ({ vector, piece, lanes: each }));
+const singles = [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 1, [32])];
+const pairShapes = [...shapes(1, 1, [1, 8, 32]), ...shapes(8, 2, [4, 16]), ...shapes(4, 1, [32])];
+const wholes = { 4: shapes(4, 4, [2, 8, 16, 32]), 2: shapes(8, 8, [1, 4, 8, 16, 32]) };
+
+/** Those for operands, narrow ones first, that waste less than half of their lanes; the narrowest takes everything. */
+function laneColumns({
+  dtype,
+  width,
+  vectors,
+  pairs,
+}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'pairs'>): readonly LaneColumns[] {
+  const { bytes } = dtypeInfo[dtype];
+  const all = vectors ? wholes[bytes as 2 | 4] : bytes === 2 && pairs ? pairShapes : singles;
+  return all.filter(({ lanes, vector }, i) => i === 0 || 2 * width > lanes * vector);
+}
 
 /** @internal Every plan of row groups that has a kernel and wastes less than half of its lanes. */
 export function groupPlans({
   dtype,
   width,
   vectors,
-}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors'>): readonly SpmmPlan[] {
+  pairs,
+}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'pairs'>): readonly SpmmPlan[] {
   const plans: SpmmPlan[] = [];
-  const vector = vectors ? 16 / dtypeInfo[dtype].bytes : 1;
-  const widths = vector === 1 ? [1, 8, 32] : vector === 4 ? [2, 8, 16, 32] : [1, 4, 8, 16, 32];
-  for (const lanes of widths) {
-    // The narrowest shape takes everything; a wider one pays where most of its lanes have columns.
-    if (lanes !== widths[0] && 2 * width <= lanes * vector) continue;
-    if (lanes === widths[0] && width > 4 * lanes * vector) continue;
+  for (const columns of laneColumns({ dtype, width, vectors, pairs })) {
+    const { lanes, vector } = columns;
+    if (lanes * vector <= 8 && lanes < 8 && width > 4 * lanes * vector) continue;
     const all = 32 / lanes;
     const few = Math.max(1, all / 4);
     for (const splits of all === 1 ? [1] : lanes <= 2 && few > 1 ? [all, few, 1] : [all, few]) {
       for (const warps of splits === all ? [1, 2, 4, 8] : [1]) {
-        plans.push(gatherPlan('row-group', vector, lanes, splits, warps, 0, 0));
+        plans.push(gatherPlan('row-group', columns, splits, warps, 0, 0));
       }
     }
   }
@@ -156,7 +191,7 @@ export function groupTime(
   );
   // Warps of one row of a few entries do little but wait for operands from afar.
   const waiting = memory.distant > 0 && stored <= 8 * rows && width * bytes >= 256 ? model.shortRows : 1;
-  return us * waiting * scalarCorrection(plan) + (warps > 1 ? model.sharing : 0);
+  return us * waiting * piecesCorrection(plan, width) + (warps > 1 ? model.sharing : 0);
 }
 
 /**
@@ -222,15 +257,14 @@ export function binPlans({
   dtype,
   width,
   vectors,
+  pairs,
   bins,
-}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'bins'>): readonly SpmmPlan[] {
+}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'pairs' | 'bins'>): readonly SpmmPlan[] {
   const plans: SpmmPlan[] = [];
   if (bins === undefined) return plans;
-  const vector = vectors ? 16 / dtypeInfo[dtype].bytes : 1;
-  const widths = vector === 1 ? [1, 8, 32] : vector === 4 ? [2, 8, 16, 32] : [1, 4, 8, 16, 32];
   const most = bins.atLeast.length - 1;
-  for (const lanes of widths) {
-    if (lanes !== widths[0] && 2 * width <= lanes * vector) continue;
+  for (const columns of laneColumns({ dtype, width, vectors, pairs })) {
+    const { lanes, vector } = columns;
     if (width > mostInGrid * lanes * vector) continue;
     for (const splits of lanes <= 8 ? [1, 4] : [1]) {
       let before = -1;
@@ -244,7 +278,7 @@ export function binPlans({
         if (blockItems === before && warpItems === warpsBefore) continue;
         before = blockItems;
         warpsBefore = warpItems;
-        plans.push(gatherPlan('row-bins', vector, lanes, splits, 1, blockItems, warpItems));
+        plans.push(gatherPlan('row-bins', columns, splits, 1, blockItems, warpItems));
       }
     }
   }
@@ -329,5 +363,5 @@ export function binTime(
     memory.compulsory,
     (even ? binModel.distantEven : binModel.distant) * memory.distant,
   );
-  return us * scalarCorrection(plan) + (segments > 0 ? binModel.segments : 0);
+  return us * piecesCorrection(plan, width) + (segments > 0 ? binModel.segments : 0);
 }

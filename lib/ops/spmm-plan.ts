@@ -34,8 +34,9 @@ export interface SpmmFeatures {
   readonly width: number;
   readonly batch: number;
   readonly batchedValues: boolean;
-  /** Rows of B and C begin at multiples of 16 bytes. */
+  /** Rows of B and C begin at multiples of 16 bytes; of 4 bytes. */
   readonly vectors: boolean;
+  readonly pairs: boolean;
   /** Rows of B begin 4 GiB apart or more. */
   readonly farRows: boolean;
   /** An up-to-date copy in tiles. */
@@ -84,7 +85,7 @@ export function paddedSpmm(features: SpmmFeatures): { features: SpmmFeatures; us
   const copied = paddedColumns(width, dtype);
   const us = paddingTime((rows + columns) * copied * batch, dtype, 2);
   if (us === Number.POSITIVE_INFINITY) return undefined;
-  return { features: { ...features, width: copied, vectors: true, farRows: false }, us };
+  return { features: { ...features, width: copied, vectors: true, pairs: true, farRows: false }, us };
 }
 
 /** @internal The best plan with tiles, built or thought of, and its microseconds. */
@@ -107,12 +108,14 @@ export function describePlan(plan: SpmmPlan): string {
 }
 
 function describeParameters(plan: SpmmPlan): string {
-  const { variant, vector, lanes, splits, warps, columns, cluster, blockItems, warpItems, warpRows } = plan;
+  const { variant, vector, piece, lanes, splits, warps, columns, cluster, blockItems, warpItems, warpRows } =
+    plan;
   if (variant === 'panel') return `rows ${warps * warpRows}, cluster ${cluster}`;
+  const loads = piece < vector ? `vector ${vector} by ${piece}` : `vector ${vector}`;
   if (variant === 'row-bins') {
-    return `vector ${vector}, lanes ${lanes}, splits ${splits}, blocks ${blockItems}, warps ${warpItems}`;
+    return `${loads}, lanes ${lanes}, splits ${splits}, blocks ${blockItems}, warps ${warpItems}`;
   }
-  if (variant === 'row-group') return `vector ${vector}, lanes ${lanes}, splits ${splits}, warps ${warps}`;
+  if (variant === 'row-group') return `${loads}, lanes ${lanes}, splits ${splits}, warps ${warps}`;
   if (variant !== 'tiles') return '';
   return `${warps > 1 ? 'warpgroups' : 'warps'}, ${columns} columns, cluster ${cluster}`;
 }

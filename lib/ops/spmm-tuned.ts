@@ -27,6 +27,7 @@ export function spmmProblemClass(features: SpmmFeatures): string {
   ];
   if (features.batchedValues) parts.push('batched values');
   if (features.vectors) parts.push('vectors');
+  else if (features.pairs) parts.push('pairs');
   if (bins !== undefined) parts.push(`bins ${bucket(bins.items)} ${bucket(bins.segments)}`);
   if (tiles !== undefined) parts.push(`tiles ${tiles.rows} ${bucket(tiles.count)}`);
   return parts.join(', ');

@@ -178,18 +178,21 @@ export function spmmProblem<D extends FloatDType>(
   const matrix = transposeA ? transposedMatrix(given) : given;
   const { byteOffset } = viewFrom(dense, start);
   const rowBytes = lastDimension(dense) * dtypeInfo[dtype].bytes;
-  const aligned = (byteOffset | rowBytes) % vectorBytes === 0;
-  const features = featuresFor(matrix, end - start, batch ?? 1, aligned, rowBytes >= farBytes);
+  const alignment = alignmentOf(byteOffset | rowBytes);
+  const features = featuresFor(matrix, end - start, batch ?? 1, alignment, rowBytes >= farBytes);
   return { matrix, transposeA, dense, start, batch, features };
 }
 
-const vectorBytes = 16;
+/** Bytes that kernels tell apart: vectors, pairs of half types, single elements. */
+type Alignment = 16 | 4 | 2;
+
+const alignmentOf = (offsets: number): Alignment => (offsets % 16 === 0 ? 16 : offsets % 4 === 0 ? 4 : 2);
 
 function featuresFor(
   matrix: SparseMatrix,
   width: number,
   batch: number,
-  aligned: boolean,
+  alignment: Alignment,
   farRows: boolean,
 ): SpmmFeatures {
   const features = featuresOf(matrix, width);
@@ -198,7 +201,8 @@ function featuresFor(
     ...features,
     batch,
     farRows,
-    vectors: features.vectors && aligned,
+    vectors: features.vectors && alignment === 16,
+    pairs: features.pairs && alignment >= 4,
     tiles: held?.fresh ? held.call : undefined,
   };
 }
@@ -208,7 +212,7 @@ function planFor(
   a: SparseMatrix,
   width: number,
   batch: number,
-  aligned: boolean,
+  alignment: Alignment,
   farRows: boolean,
   variant: SpmmVariant | 'auto',
 ): SpmmPlan {
@@ -220,7 +224,7 @@ function planFor(
     last !== undefined &&
     last.width === width &&
     last.batch === batch &&
-    last.aligned === aligned &&
+    last.alignment === alignment &&
     last.farRows === farRows &&
     last.tiles === tiles &&
     last.variant === variant &&
@@ -228,11 +232,11 @@ function planFor(
   ) {
     return last.plan;
   }
-  const features = featuresFor(a, width, batch, aligned, farRows);
+  const features = featuresFor(a, width, batch, alignment, farRows);
   const tuned = variant === 'auto' ? tunedSpmmPlan(features, a.device) : undefined;
   const forced = variant === 'auto' ? undefined : variant;
   const plan = tuned?.plan ?? selectSpmm(features, planDevice(a.device), forced).plan;
-  a.lastPlan = { width, batch, aligned, farRows, tiles, variant, revision, plan };
+  a.lastPlan = { width, batch, alignment, farRows, tiles, variant, revision, plan };
   return plan;
 }
 
@@ -261,9 +265,9 @@ export function spmmCall(
   const batch = out.shape.length === 3 ? out.shape[0] : 1;
   // Every row of B and C begins where its first does, modulo the bytes of a vector.
   const strides = (ldb | ldc) * dtypeInfo[a.dtype].bytes;
-  const aligned = (bView.byteOffset | outView.byteOffset | strides) % vectorBytes === 0;
+  const alignment = alignmentOf(bView.byteOffset | outView.byteOffset | strides);
   const farRows = ldb * dtypeInfo[a.dtype].bytes >= farBytes;
-  const plan = planFor(a, width, batch, aligned, farRows, variant);
+  const plan = planFor(a, width, batch, alignment, farRows, variant);
   const tiles = plan.variant === 'tiles' ? a.values.tiles : undefined;
   if (tiles !== undefined) a.device.uses(tiles);
   return {

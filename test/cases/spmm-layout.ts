@@ -261,21 +261,22 @@ function* forcedSpecs(dtype: FloatDType): Iterable<Spec> {
   for (const [width, b, out] of ranges) {
     if (width === 0) continue;
     const vectors = [width, ...b, ...out].every((size) => size % vector === 0);
-    const plans = [...groupPlans({ dtype, width, vectors })];
+    const pairs = dtype === 'float32' || [width, ...b, ...out].every((size) => size % 2 === 0);
+    const plans = [...groupPlans({ dtype, width, vectors, pairs })];
     for (const plan of [plans[0], plans[plans.length - 1]]) {
-      const { lanes, splits, warps } = plan;
-      const forced = { name: `group ${plan.vector}x${lanes}x${splits}x${warps}`, plan };
+      const { vector, piece, lanes, splits, warps } = plan;
+      const forced = { name: `group ${vector}/${piece}x${lanes}x${splits}x${warps}`, plan };
       yield { pattern: csr(37, 61, 'skewed', 0.15), width, dtype, b, out, forced };
       if (width <= 33)
         yield { pattern: csr(1100, 600, 'longRows', 0.9), width, dtype, b, out, forced, beta: 1 };
     }
-    const copied = groupPlans({ dtype, width: Math.ceil(width / vector) * vector, vectors: true });
+    const copied = groupPlans({ dtype, width: Math.ceil(width / vector) * vector, vectors: true, pairs });
     const padded = { name: 'padded group', plan: { ...copied[copied.length - 1], padded: true } };
     yield { pattern: csr(37, 61, 'skewed', 0.15), width, dtype, b, out, forced: padded, beta: 1 };
-    const binned = [...binPlans({ dtype, width, vectors, bins: someBins })];
+    const binned = [...binPlans({ dtype, width, vectors, pairs, bins: someBins })];
     for (const plan of [binned[0], binned[binned.length - 1]]) {
       const forced: ForcedPlan = {
-        name: `bins ${plan.vector}x${plan.lanes}x${plan.splits}`,
+        name: `bins ${plan.vector}/${plan.piece}x${plan.lanes}x${plan.splits}`,
         plan,
         items: [2, 9],
       };

@@ -11,15 +11,22 @@ import type { SpmmSpec } from './spmm.js';
 
 type Size = readonly [number, number, number];
 
-/** Group plans that fit a width: the planner's own, and in the vector-free form, which takes any. */
-function plansFor(dtype: FloatDType, width: number): SpmmPlan[] {
-  const vector = dtype === 'float32' ? 4 : 8;
-  const plain = [...groupPlans({ dtype, width, vectors: false })];
-  return width % vector === 0 ? [...plain, ...groupPlans({ dtype, width, vectors: true })] : plain;
+/** How rows may be loaded that have so many columns: whole vectors, pairs of half types, single elements. */
+function loadsFor(dtype: FloatDType, width: number): { vectors: boolean; pairs: boolean }[] {
+  const found = [{ vectors: false, pairs: false }];
+  if (dtype !== 'float32' && width % 2 === 0) found.push({ vectors: false, pairs: true });
+  if (width % (dtype === 'float32' ? 4 : 8) === 0) found.push({ vectors: true, pairs: true });
+  return found;
 }
 
-const groupName = ({ vector, lanes, splits, warps }: SpmmPlan): string =>
-  `group ${vector}x${lanes}x${splits}x${warps}`;
+/** Group plans that fit a width: the planner's own, and in the forms that take any. */
+function plansFor(dtype: FloatDType, width: number): SpmmPlan[] {
+  const plans = loadsFor(dtype, width).flatMap((loads) => groupPlans({ dtype, width, ...loads }));
+  return [...new Map(plans.map((plan) => [groupName(plan), plan])).values()];
+}
+
+const groupName = ({ vector, piece, lanes, splits, warps }: SpmmPlan): string =>
+  `group ${vector}/${piece}x${lanes}x${splits}x${warps}`;
 
 function groupSpecs(dtype: FloatDType): SpmmSpec[] {
   const specs: SpmmSpec[] = [];
@@ -50,9 +57,11 @@ function groupSpecs(dtype: FloatDType): SpmmSpec[] {
 }
 
 /** Every shape of row bins, with items that take blocks, warps and parts of warps in all proportions. */
+const binsName = ({ vector, piece, lanes, splits }: SpmmPlan): string =>
+  `bins ${vector}/${piece}x${lanes}x${splits}`;
+
 function binSpecs(dtype: FloatDType): SpmmSpec[] {
   const specs: SpmmSpec[] = [];
-  const vector = dtype === 'float32' ? 4 : 8;
   const bins = { items: 0, segments: 0, limit: 512, atLeast: new Array<number>(10).fill(0) };
   const shares = [
     [0, 0],
@@ -60,20 +69,19 @@ function binSpecs(dtype: FloatDType): SpmmSpec[] {
     [2, 1e6],
     [1e6, 0],
   ] as const;
-  for (const width of [1, 5, 8, 32, 33, 128, 136, 257]) {
-    for (const vectors of width % vector === 0 ? [true, false] : [false]) {
-      for (const plan of binPlans({ dtype, width, vectors, bins })) {
-        for (const items of shares) {
-          const name = `bins ${plan.vector}x${plan.lanes}x${plan.splits} ${items.join('/')}`;
-          const forced = { name, plan, items };
-          const reduced = dtype !== 'bfloat16' && items[0] === 3;
-          specs.push({ pattern: csr(67, 61, 'skewed', 0.15), width, dtype, forced, reduced });
-          if (width > 33) continue;
-          const cut = { pattern: csr(60, 1300, 'longRows', 0.9), width, dtype, forced };
-          specs.push({ ...cut, alpha: 2, beta: -1, ...(width === 8 ? { batches: [2, 2] as const } : {}) });
-          if (width > 8) continue;
-          specs.push({ pattern: csr(30, 40, 'skewed', 0.3), width, dtype, forced, special: nonFinite(7) });
-        }
+  for (const width of [1, 5, 8, 32, 33, 34, 128, 136, 257]) {
+    const plans = loadsFor(dtype, width).flatMap((loads) => binPlans({ dtype, width, ...loads, bins }));
+    for (const [shape, plan] of new Map(plans.map((plan) => [binsName(plan), plan]))) {
+      for (const items of shares) {
+        const name = `${shape} ${items.join('/')}`;
+        const forced = { name, plan, items };
+        const reduced = dtype !== 'bfloat16' && items[0] === 3;
+        specs.push({ pattern: csr(67, 61, 'skewed', 0.15), width, dtype, forced, reduced });
+        if (width > 33) continue;
+        const cut = { pattern: csr(60, 1300, 'longRows', 0.9), width, dtype, forced };
+        specs.push({ ...cut, alpha: 2, beta: -1, ...(width === 8 ? { batches: [2, 2] as const } : {}) });
+        if (width > 8) continue;
+        specs.push({ pattern: csr(30, 40, 'skewed', 0.3), width, dtype, forced, special: nonFinite(7) });
       }
     }
   }
@@ -224,7 +232,7 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
   const vector = dtype === 'float32' ? 4 : 8;
   for (const width of [1, 2, 3, 7, 8, 9, 31, 34, 65, 129, 250]) {
     const copied = Math.ceil(width / vector) * vector;
-    const groups = groupPlans({ dtype, width: copied, vectors: true });
+    const groups = groupPlans({ dtype, width: copied, vectors: true, pairs: true });
     const kernels: { name: string; plan: SpmmPlan; tileRows?: TileHeight }[] = [
       { name: 'split', plan: { variant: 'row-split', ...noParameters } },
       { name: 'group', plan: groups[groups.length - 1] },

@@ -7,7 +7,7 @@
 //               then             | 8 items | 8 items |              a warp an item
 //               then             | 8 warps x kItems x rounds items |         kSplits groups of lanes an item
 //
-//           A group of lanes covers kLanes kVector columns; entries go in chunks of four, dealt out to the groups in turn. The sums of
+//           A group of lanes covers kLanes kVector columns, as in group.cuh; entries go in chunks of four, dealt out to the groups in turn. The sums of
 //           segments go to slots of a workspace, which a second kernel adds.
 // Memory    shared: 8 warps x 1 KiB at most, for blocks that share an item
 // Roofline  nnz (bytes of val + 4) + gathered rows of B + C. Where B outgrows the L2 cache, column tiles are narrow enough that
@@ -61,14 +61,17 @@ __device__ __forceinline__ Span load_span(const int4* items, uint32_t item, uint
   return {loaded.x, loaded.y};
 }
 
-template <typename T, int kVector>
-__device__ __forceinline__ void store_item(const BinParams<T>& p, int target, uint32_t column, const float (&sum)[kVector]) {
+template <typename Columns, typename T>
+__device__ __forceinline__ void store_item(const BinParams<T>& p, int target, uint32_t column, int pieces,
+                                           const float (&sum)[Columns::kVector]) {
   if (target < 0) {
     float* slot = p.partial + (blockIdx.z * p.segments + ~target) * p.n + column;
+    Columns::each(pieces, [&](int piece) {
 #pragma unroll
-    for (int v = 0; v < kVector; ++v) slot[v] = sum[v];
+      for (int v = 0; v < Columns::kPiece; ++v) slot[piece * Columns::kApart + v] = sum[piece * Columns::kPiece + v];
+    });
   } else {
-    store_scaled<T, kVector>(p.c + blockIdx.z * p.c_stride + target * p.ldc + column, sum, p.alpha, p.beta);
+    store_scaled<Columns>(p.c + blockIdx.z * p.c_stride + target * p.ldc + column, sum, pieces, p.alpha, p.beta);
   }
 }
 
@@ -83,10 +86,10 @@ __device__ __forceinline__ void add_groups(float (&sum)[kVector]) {
 }
 
 // An item by all groups of lanes of a warp or, with kWarps > 1, of a block.
-template <typename T, int kVector, int kLanes, int kWarps>
+template <typename Columns, int kWarps, typename T>
 __device__ __forceinline__ void take_long_item(const BinParams<T>& p, uint32_t item, uint32_t past) {
+  constexpr int kVector = Columns::kVector, kLanes = Columns::kLanes, kTile = Columns::kTile;
   constexpr int kGroups = kWarpSize / kLanes;
-  constexpr int kTile = kLanes * kVector;
   __shared__ float warp_sums[kWarps > 1 ? kWarps * kTile : 1];
   const int lane = threadIdx.x % kWarpSize;
   const int warp = threadIdx.x / kWarpSize;
@@ -96,15 +99,16 @@ __device__ __forceinline__ void take_long_item(const BinParams<T>& p, uint32_t i
   ChunkColumns head{};
   if (start < place.last) head = load_columns(p.a, start);
   follow_previous_kernel();
-  const uint32_t column = blockIdx.y * kTile + lane % kLanes * kVector;
-  // n is a multiple of kVector: a vector that begins inside lies inside. Lanes outside still take part in the shuffles.
-  const bool inside = column < p.n;
+  const uint32_t column = blockIdx.y * kTile + Columns::first(lane);
+  // Lanes outside still take part in the shuffles.
+  const int pieces = Columns::pieces(column, p.n);
+  const bool inside = pieces > 0;
   float sum[kVector] = {};
   if (inside && start < place.last) {
     const T* values = p.a.values + blockIdx.z * p.values_stride;
     const T* b = p.b + blockIdx.z * p.b_stride + column;
-    add_entries<T, kVector>(p.a, values, b, p.row_bytes, head, load_values(p.a, values, start), start, kWarps * kGroups * kChunk,
-                            place.first, place.last, sum);
+    add_entries<Columns>(p.a, values, b, p.row_bytes, head, load_values(p.a, values, start), start, kWarps * kGroups * kChunk,
+                         place.first, place.last, pieces, sum);
   }
   add_groups<kVector, kLanes, kWarpSize>(sum);
   if constexpr (kWarps > 1) {
@@ -122,18 +126,20 @@ __device__ __forceinline__ void take_long_item(const BinParams<T>& p, uint32_t i
       }
     }
   }
-  if (part == 0 && inside && item < past) store_item<T, kVector>(p, p.items[item].z, column, sum);
+  if (part == 0 && inside && item < past) store_item<Columns>(p, p.items[item].z, column, pieces, sum);
 }
 
 // Items of few entries, `rounds` by a group of lanes, one after another: while the rows of B of one are waited for, the entries of the
 // next and the place of the one after it are under way.
-template <typename T, int kVector, int kLanes, int kSplits>
+template <typename Columns, int kSplits, typename T>
 __device__ __forceinline__ void take_short_items(const BinParams<T>& p, uint32_t first_item) {
+  constexpr int kVector = Columns::kVector, kLanes = Columns::kLanes;
   constexpr int kItems = kWarpSize / (kLanes * kSplits);
   const int lane = threadIdx.x % kWarpSize;
   const int part = lane / kLanes % kSplits;
-  const uint32_t column = blockIdx.y * (kLanes * kVector) + lane % kLanes * kVector;
-  const bool inside = column < p.n;
+  const uint32_t column = blockIdx.y * Columns::kTile + Columns::first(lane);
+  const int pieces = Columns::pieces(column, p.n);
+  const bool inside = pieces > 0;
   const T* b = p.b + blockIdx.z * p.b_stride + column;
   const T* values = p.a.values + blockIdx.z * p.values_stride;
   const auto start_of = [&](const Span& place) { return place.first / kChunk * kChunk + part * kChunk; };
@@ -158,11 +164,11 @@ __device__ __forceinline__ void take_short_items(const BinParams<T>& p, uint32_t
     const uint32_t start = start_of(place);
     const uint32_t last = place.last;
     if (inside && start < last) {
-      add_entries<T, kVector>(p.a, values, b, p.row_bytes, columns, factors, start, kSplits * kChunk, place.first, last, sum);
+      add_entries<Columns>(p.a, values, b, p.row_bytes, columns, factors, start, kSplits * kChunk, place.first, last, pieces, sum);
     }
     __syncwarp();
     add_groups<kVector, kLanes, kLanes * kSplits>(sum);
-    if (part == 0 && inside && item < p.count) store_item<T, kVector>(p, p.items[item].z, column, sum);
+    if (part == 0 && inside && item < p.count) store_item<Columns>(p, p.items[item].z, column, pieces, sum);
     item += kItems;
     place = next;
     next = after;
@@ -171,20 +177,20 @@ __device__ __forceinline__ void take_short_items(const BinParams<T>& p, uint32_t
   }
 }
 
-template <typename T, int kVector, int kLanes, int kSplits>
-__global__ void __launch_bounds__(kBinThreads, kBinBlocks) spmm_bins_kernel(const BinParams<T> p) {
-  constexpr int kItems = kWarpSize / (kLanes * kSplits);
+template <typename T, typename Columns, int kSplits>
+__global__ void __launch_bounds__(kBinThreads, Columns::kPieces == 1 ? kBinBlocks : kBinBlocks - 1) spmm_bins_kernel(const BinParams<T> p) {
+  constexpr int kItems = kWarpSize / (Columns::kLanes * kSplits);
   const uint32_t warp = threadIdx.x / kWarpSize;
   // The pattern was written by copies from the host, which no kernel overlaps: it may be read while the kernel before this one ends.
   if (blockIdx.x < p.block_items) {
-    take_long_item<T, kVector, kLanes, kBinWarps>(p, blockIdx.x, p.block_items);
+    take_long_item<Columns, kBinWarps>(p, blockIdx.x, p.block_items);
   } else if (blockIdx.x < p.block_items + p.warp_blocks) {
     const uint32_t item = p.block_items + (blockIdx.x - p.block_items) * kBinWarps + warp;
-    take_long_item<T, kVector, kLanes, 1>(p, item, p.block_items + p.warp_items);
+    take_long_item<Columns, 1>(p, item, p.block_items + p.warp_items);
   } else {
     const uint32_t block = blockIdx.x - p.block_items - p.warp_blocks;
     const uint32_t first = p.block_items + p.warp_items + (block * kBinWarps + warp) * (kItems * p.rounds);
-    take_short_items<T, kVector, kLanes, kSplits>(p, first);
+    take_short_items<Columns, kSplits>(p, first);
   }
 }
 
@@ -205,14 +211,15 @@ __global__ void __launch_bounds__(kGroupThreads)
       float sum[1] = {};
 #pragma unroll 8
       for (int64_t segment = first; segment < last; ++segment) sum[0] += source[segment * p.n];
-      store_scaled<T, 1>(static_cast<T*>(p.c) + problem * p.c_stride + row * p.ldc + column, sum, p.alpha, p.beta);
+      T* target = static_cast<T*>(p.c) + problem * p.c_stride + row * p.ldc + column;
+      store_scaled<LaneColumns<1, 1, 1>>(target, sum, 1, p.alpha, p.beta);
     }
   }
 }
 
-template <typename T, int kVector, int kLanes, int kSplits>
+template <typename T, typename Columns, int kSplits>
 Status launch_bin_shape(const SpmmParams& params, const LaunchContext& context, float* partial) {
-  constexpr int kItems = kWarpSize / (kLanes * kSplits);
+  constexpr int kItems = kWarpSize / (Columns::kLanes * kSplits);
   const SpmmBins& bins = params.bins;
   BinParams<T> p{};
   p.items = reinterpret_cast<const int4*>(bins.data);
@@ -235,7 +242,7 @@ Status launch_bin_shape(const SpmmParams& params, const LaunchContext& context, 
   p.alpha = params.alpha;
   p.beta = params.beta;
   const int64_t others = bins.items - params.plan.block_items - params.plan.warp_items;
-  const int64_t column_tiles = ceil_div(params.n, kLanes * kVector);
+  const int64_t column_tiles = ceil_div(params.n, Columns::kTile);
   // Several items for each group of lanes only where warps are many.
   const int64_t warps = ceil_div(others, kItems) * column_tiles * params.batch;
   const int64_t filled = kBinFill * kBinBlocks * kBinWarps * static_cast<int64_t>(context.limits->multiprocessors);
@@ -246,21 +253,20 @@ Status launch_bin_shape(const SpmmParams& params, const LaunchContext& context, 
   shape.grid_x = params.plan.block_items + p.warp_blocks + ceil_div(others, kBinWarps * kItems * p.rounds);
   shape.grid_y = column_tiles;
   shape.grid_z = params.batch;
-  return launch(context, spmm_bins_kernel<T, kVector, kLanes, kSplits>, shape, p);
+  return launch(context, spmm_bins_kernel<T, Columns, kSplits>, shape, p);
 }
 
-template <typename T, int kVector, int kLanes>
+template <typename T, typename Columns>
 Status launch_bin_splits(const SpmmParams& params, const LaunchContext& context, float* partial) {
-  if constexpr (kLanes <= 8) {
-    if (params.plan.splits == kBinSplits) return launch_bin_shape<T, kVector, kLanes, kBinSplits>(params, context, partial);
+  if constexpr (Columns::kLanes <= 8) {
+    if (params.plan.splits == kBinSplits) return launch_bin_shape<T, Columns, kBinSplits>(params, context, partial);
   }
-  return launch_bin_shape<T, kVector, kLanes, 1>(params, context, partial);
+  return launch_bin_shape<T, Columns, 1>(params, context, partial);
 }
 
 // Requires has_bins(params.dtype, params.plan).
 template <typename T>
 Status launch_bins(const SpmmParams& params, const LaunchContext& context) {
-  constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
   const SpmmBins& bins = params.bins;
   void* workspace = nullptr;
   if (bins.segments > 0) {
@@ -269,24 +275,8 @@ Status launch_bins(const SpmmParams& params, const LaunchContext& context) {
     WARPTILE_RETURN_IF_ERROR(context.workspace->allocate(static_cast<size_t>(*bytes), &workspace));
   }
   float* partial = static_cast<float*>(workspace);
-  const auto run = [&]() -> Status {
-    const int lanes = params.plan.lanes;
-    if (params.plan.vector == 1) {
-      if (lanes == 1) return launch_bin_splits<T, 1, 1>(params, context, partial);
-      if (lanes == 8) return launch_bin_splits<T, 1, 8>(params, context, partial);
-      return launch_bin_splits<T, 1, 32>(params, context, partial);
-    }
-    if constexpr (kVector == 8) {
-      if (lanes == 1) return launch_bin_splits<T, kVector, 1>(params, context, partial);
-      if (lanes == 4) return launch_bin_splits<T, kVector, 4>(params, context, partial);
-    } else {
-      if (lanes == 2) return launch_bin_splits<T, kVector, 2>(params, context, partial);
-    }
-    if (lanes == 8) return launch_bin_splits<T, kVector, 8>(params, context, partial);
-    if (lanes == 16) return launch_bin_splits<T, kVector, 16>(params, context, partial);
-    return launch_bin_splits<T, kVector, 32>(params, context, partial);
-  };
-  WARPTILE_RETURN_IF_ERROR(run());
+  const auto run = [&](auto columns) { return launch_bin_splits<T, decltype(columns)>(params, context, partial); };
+  WARPTILE_RETURN_IF_ERROR(dispatch_columns<T>(params.plan, run));
   LaunchShape shape;
   shape.overlaps = true;
   shape.threads = kGroupThreads;

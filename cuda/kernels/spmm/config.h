@@ -40,6 +40,7 @@ static_assert(kCsrThreads % kWideLanes == 0, "whole warps");
 static_assert(kBlockTileDepth <= kBlockThreads, "one thread finds each row of a tile");
 
 // False where no kernel was compiled for the plan.
+bool has_columns(DType dtype, const SpmmPlan& plan);
 bool has_group(DType dtype, const SpmmPlan& plan);
 bool has_bins(DType dtype, const SpmmPlan& plan);
 bool has_tiles(const SpmmPlan& plan, int tile_rows);

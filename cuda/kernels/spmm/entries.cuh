@@ -48,20 +48,63 @@ __device__ __forceinline__ Pack<T, kChunk> load_values(const EntryArrays<T>& a, 
   return result;
 }
 
-template <typename T, int kVector>
-__device__ __forceinline__ void add_entry(float value, const Pack<T, kVector>& row, float (&sum)[kVector]) {
-  if constexpr (sizeof(T) == 2 && kVector % 2 == 0) {
-    const auto words = reinterpret_cast<const Pack<uint32_t, kVector / 2>&>(row);
-#pragma unroll
-    for (int v = 0; v < kVector; v += 2) {
-      const float2 pair = to_float_pair(words.items[v / 2], T{});
-      sum[v] = fmaf(value, pair.x, sum[v]);
-      sum[v + 1] = fmaf(value, pair.y, sum[v + 1]);
-    }
-  } else {
-#pragma unroll
-    for (int v = 0; v < kVector; ++v) sum[v] = fmaf(value, to_float(row.items[v]), sum[v]);
+// The columns of B and C that a lane computes: pieces of kPiece consecutive ones, the lanes of a group side by side in each piece.
+//
+//     kVector = kPiece = 4:  lane 0 0 0 0 1 1 1 1 2 2 2 2 ...         kVector = 4, kPiece = 1, kLanes = 8:  0 1 2 .. 7 | 0 1 2 .. 7 | ...
+//
+template <int kVector_, int kPiece_, int kLanes_>
+struct LaneColumns {
+  static constexpr int kVector = kVector_, kPiece = kPiece_, kLanes = kLanes_;
+  static constexpr int kPieces = kVector / kPiece;
+  static constexpr int kApart = kLanes * kPiece;  // of the pieces of a lane
+  static constexpr int kTile = kLanes * kVector;
+
+  static __device__ __forceinline__ int first(int lane) { return lane % kLanes * kPiece; }
+
+  // How many pieces lie inside: n is a multiple of kPiece, and a piece that begins inside lies inside.
+  static __device__ __forceinline__ int pieces(int64_t column, int64_t n) {
+    if constexpr (kPieces == 1) return column < n;
+    return column < n ? static_cast<int>(min(static_cast<int64_t>(kPieces), (n - 1 - column) / kApart + 1)) : 0;
   }
+
+  // Calls `body(piece)` for each piece inside, of which there is at least one. Predicates instead of branches.
+  template <typename Body>
+  static __device__ __forceinline__ void each(int pieces, Body&& body) {
+#pragma unroll
+    for (int piece = 0; piece < kPieces; ++piece) {
+      if (kPieces == 1 || piece < pieces) body(piece);
+    }
+  }
+
+  template <typename T>
+  static __device__ __forceinline__ Pack<T, kVector> load(const T* source, int pieces) {
+    Pack<T, kVector> row;
+    each(pieces, [&](int piece) {
+      reinterpret_cast<Pack<T, kPiece>*>(row.items)[piece] = load_pack<T, kPiece>(source + piece * kApart);
+    });
+    return row;
+  }
+};
+
+// What a lane has of an entry's row of B, times the entry; pieces outside were not loaded.
+template <typename Columns, typename T>
+__device__ __forceinline__ void add_entry(float value, const Pack<T, Columns::kVector>& row, int pieces,
+                                          float (&sum)[Columns::kVector]) {
+  constexpr int kPiece = Columns::kPiece;
+  Columns::each(pieces, [&](int piece) {
+    if constexpr (sizeof(T) == 2 && kPiece % 2 == 0) {
+      const auto words = reinterpret_cast<const Pack<uint32_t, Columns::kVector / 2>&>(row);
+#pragma unroll
+      for (int v = piece * kPiece; v < (piece + 1) * kPiece; v += 2) {
+        const float2 pair = to_float_pair(words.items[v / 2], T{});
+        sum[v] = fmaf(value, pair.x, sum[v]);
+        sum[v + 1] = fmaf(value, pair.y, sum[v + 1]);
+      }
+    } else {
+#pragma unroll
+      for (int v = piece * kPiece; v < (piece + 1) * kPiece; ++v) sum[v] = fmaf(value, to_float(row.items[v]), sum[v]);
+    }
+  });
 }
 
 // In bytes, so that the place of a row of B is one multiplication.
@@ -72,34 +115,35 @@ __device__ __forceinline__ const T* row_of(const T* b, int column, uint32_t row_
 }
 
 // Adds the entries of the chunk at `at` that lie in [first, last). `b` points at this lane's columns of row 0 of B.
-template <typename T, int kVector>
-__device__ __forceinline__ void add_chunk(const ChunkColumns& columns, const Pack<T, kChunk>& values, uint32_t at,
-                                          uint32_t first, uint32_t last, const T* b, uint32_t row_bytes, float (&sum)[kVector]) {
-  Pack<T, kVector> rows[kChunk];
+template <typename Columns, typename T>
+__device__ __forceinline__ void add_chunk(const ChunkColumns& columns, const Pack<T, kChunk>& values, uint32_t at, uint32_t first,
+                                          uint32_t last, const T* b, uint32_t row_bytes, int pieces,
+                                          float (&sum)[Columns::kVector]) {
+  Pack<T, Columns::kVector> rows[kChunk];
   if (at >= first && at + kChunk <= last) {
 #pragma unroll
-    for (int u = 0; u < kChunk; ++u) rows[u] = load_pack<T, kVector>(row_of(b, columns.items[u], row_bytes));
+    for (int u = 0; u < kChunk; ++u) rows[u] = Columns::load(row_of(b, columns.items[u], row_bytes), pieces);
 #pragma unroll
-    for (int u = 0; u < kChunk; ++u) add_entry<T, kVector>(to_float(values.items[u]), rows[u], sum);
+    for (int u = 0; u < kChunk; ++u) add_entry<Columns>(to_float(values.items[u]), rows[u], pieces, sum);
     return;
   }
   // What is not stored must not be read: it may be NaN.
 #pragma unroll
   for (int u = 0; u < kChunk; ++u) {
-    if (at + u >= first && at + u < last) rows[u] = load_pack<T, kVector>(row_of(b, columns.items[u], row_bytes));
+    if (at + u >= first && at + u < last) rows[u] = Columns::load(row_of(b, columns.items[u], row_bytes), pieces);
   }
 #pragma unroll
   for (int u = 0; u < kChunk; ++u) {
-    if (at + u >= first && at + u < last) add_entry<T, kVector>(to_float(values.items[u]), rows[u], sum);
+    if (at + u >= first && at + u < last) add_entry<Columns>(to_float(values.items[u]), rows[u], pieces, sum);
   }
 }
 
 // Adds the entries in [first, last) of the chunks at `at`, at + step, ...; `columns` and `factors` are those of the first chunk, which
 // begins before `last`. Unsigned, so that a step past the last entry of 2^31 - 1 does not wrap around.
-template <typename T, int kVector>
+template <typename Columns, typename T>
 __device__ __forceinline__ void add_entries(const EntryArrays<T>& a, const T* values, const T* b, uint32_t row_bytes,
                                             ChunkColumns columns, Pack<T, kChunk> factors, uint32_t at, uint32_t step,
-                                            uint32_t first, uint32_t last, float (&sum)[kVector]) {
+                                            uint32_t first, uint32_t last, int pieces, float (&sum)[Columns::kVector]) {
   for (uint32_t next = at + step; next < last; next += step) {
     // Before the rows of B are waited for.
     ChunkColumns next_columns;
@@ -111,26 +155,56 @@ __device__ __forceinline__ void add_entries(const EntryArrays<T>& a, const T* va
       next_columns = load_columns(a, next);
       next_factors = load_values(a, values, next);
     }
-    add_chunk<T, kVector>(columns, factors, at, first, last, b, row_bytes, sum);
+    add_chunk<Columns>(columns, factors, at, first, last, b, row_bytes, pieces, sum);
     columns = next_columns;
     factors = next_factors;
     at = next;
   }
-  add_chunk<T, kVector>(columns, factors, at, first, last, b, row_bytes, sum);
+  add_chunk<Columns>(columns, factors, at, first, last, b, row_bytes, pieces, sum);
 }
 
-template <typename T, int kVector>
-__device__ __forceinline__ void store_scaled(T* c, const float (&sum)[kVector], float alpha, float beta) {
-  Pack<T, kVector> result;
-  if (beta == 0) {
+template <typename Columns, typename T>
+__device__ __forceinline__ void store_scaled(T* c, const float (&sum)[Columns::kVector], int pieces, float alpha, float beta) {
+  constexpr int kPiece = Columns::kPiece;
+  Columns::each(pieces, [&](int piece) {
+    T* target = c + piece * Columns::kApart;
+    const float* from = sum + piece * kPiece;
+    Pack<T, kPiece> result;
+    if (beta == 0) {
 #pragma unroll
-    for (int v = 0; v < kVector; ++v) result.items[v] = from_float<T>(alpha * sum[v]);
-  } else {
-    const auto old = load_pack<T, kVector>(c);
+      for (int v = 0; v < kPiece; ++v) result.items[v] = from_float<T>(alpha * from[v]);
+    } else {
+      const auto old = load_pack<T, kPiece>(target);
 #pragma unroll
-    for (int v = 0; v < kVector; ++v) result.items[v] = from_float<T>(fmaf(beta, to_float(old.items[v]), alpha * sum[v]));
+      for (int v = 0; v < kPiece; ++v) result.items[v] = from_float<T>(fmaf(beta, to_float(old.items[v]), alpha * from[v]));
+    }
+    store_pack<T, kPiece>(target, result);
+  });
+}
+
+// Calls `body` with the LaneColumns that the plan says. Requires has_columns(params.dtype, plan).
+template <typename T, typename Body>
+Status dispatch_columns(const SpmmPlan& plan, Body&& body) {
+  constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
+  constexpr int kNarrow = kVector == 8 ? 1 : 2;  // lanes of an eight-column tile
+  const int lanes = plan.lanes;
+  if (plan.vector == 1) {
+    if (lanes == 1) return body(LaneColumns<1, 1, 1>{});
+    return lanes == 8 ? body(LaneColumns<1, 1, 8>{}) : body(LaneColumns<1, 1, 32>{});
   }
-  store_pack<T, kVector>(c, result);
+  if (plan.piece == kVector) {
+    if (lanes == kNarrow) return body(LaneColumns<kVector, kVector, kNarrow>{});
+    if constexpr (kVector == 8) {
+      if (lanes == 4) return body(LaneColumns<kVector, kVector, 4>{});
+    }
+    if (lanes == 8) return body(LaneColumns<kVector, kVector, 8>{});
+    if (lanes == 16) return body(LaneColumns<kVector, kVector, 16>{});
+    return body(LaneColumns<kVector, kVector, 32>{});
+  }
+  if constexpr (kVector == 8) {
+    if (plan.piece == 2) return lanes == 4 ? body(LaneColumns<8, 2, 4>{}) : body(LaneColumns<8, 2, 16>{});
+  }
+  return body(LaneColumns<4, 1, 32>{});
 }
 
 // Whether every set of values begins where kChunk of them may be loaded at once.

@@ -3,7 +3,7 @@
 // Tiling    a warp of kLanes x kSplits x kItems lanes takes kItems rows; `warps` warps take one row together (then kItems = 1). Entries
 //           go in chunks of four, dealt out in turn:
 //
-//               columns ->     lane 0 | lane 1 | ... | lane kLanes-1     kVector each
+//               columns ->     lane 0 | lane 1 | ... | lane kLanes-1     kVector each, in pieces of kPiece (entries.cuh)
 //               chunk 0        split 0 of warp 0
 //               chunk 1        split 1 of warp 0          then shuffles add the splits, shared memory the warps
 //               ...
@@ -13,8 +13,7 @@
 //           latency: one chain of row_ptr -> col -> B for each round of chunks
 // Numerics  float32 accumulators; splits and warps are added in a fixed order: bitwise repeatable.
 //           |error| <= (nnz of the row + 2) 2^-24 sum |a b|, then one rounding to the output
-// Requires  vectors: n, ldb, ldc, strides and bases of B and C multiples of 16 bytes, else kVector = 1; col 16-byte aligned;
-//           rows of B less than 4 GiB apart
+// Requires  n, ldb, ldc, strides and bases of B and C multiples of kPiece elements; col 16-byte aligned; rows of B less than 4 GiB apart
 // Source    Gale et al., "Sparse GPU Kernels for Deep Learning" (2020), 1-D tiling; here several warps share a row, and
 //           entries are dealt out in aligned chunks
 #pragma once
@@ -51,10 +50,10 @@ struct GroupParams {
 };
 
 // kSimple: one problem, and a grid that holds all column tiles.
-template <typename T, int kVector, int kLanes, int kSplits, bool kSimple>
+template <typename T, typename Columns, int kSplits, bool kSimple>
 __global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize) spmm_group_kernel(const GroupParams<T> p) {
+  constexpr int kVector = Columns::kVector, kLanes = Columns::kLanes, kTile = Columns::kTile;
   constexpr int kItems = kWarpSize / (kLanes * kSplits);
-  constexpr int kTile = kLanes * kVector;
   extern __shared__ float warp_sums[];  // [warps of the block, kTile]
   const int lane = threadIdx.x % kWarpSize;
   const int warp = threadIdx.x / kWarpSize;
@@ -77,13 +76,15 @@ __global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize) spmm_group_kernel(
   // One column tile of one problem. All threads of the block take part.
   const auto run = [&](int64_t problem, int64_t tile) {
     const T* values = kSimple ? p.a.values : p.a.values + problem * p.values_stride;
-    const int64_t column = tile * kTile + lane % kLanes * kVector;
-    // n is a multiple of kVector: a vector that begins inside lies inside. Lanes outside still take part in the shuffles.
-    const bool inside = column < p.n;
+    const int64_t column = tile * kTile + Columns::first(lane);
+    // Lanes outside still take part in the shuffles.
+    const int pieces = Columns::pieces(column, p.n);
+    const bool inside = pieces > 0;
     const T* b = (kSimple ? p.b : p.b + problem * p.b_stride) + column;
     float sum[kVector] = {};
     if (inside && start < last) {
-      add_entries<T, kVector>(p.a, values, b, p.row_bytes, head, load_values(p.a, values, start), start, step, first, last, sum);
+      const auto factors = load_values(p.a, values, start);
+      add_entries<Columns>(p.a, values, b, p.row_bytes, head, factors, start, step, first, last, pieces, sum);
     }
     if constexpr (kSplits > 1) {
 #pragma unroll
@@ -110,7 +111,7 @@ __global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize) spmm_group_kernel(
     }
     if (!stores || !inside) return;
     T* c = kSimple ? p.c : p.c + problem * p.c_stride;
-    store_scaled<T, kVector>(c + row * p.ldc + column, sum, p.alpha, p.beta);
+    store_scaled<Columns>(c + row * p.ldc + column, sum, pieces, p.alpha, p.beta);
   };
   if constexpr (kSimple) {
     run(0, blockIdx.y);
@@ -122,18 +123,18 @@ __global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize) spmm_group_kernel(
   }
 }
 
-template <typename T, int kVector, int kLanes, int kSplits>
+template <typename T, typename Columns, int kSplits>
 Status launch_group_shape(const SpmmParams& params, const LaunchContext& context) {
-  constexpr int kItems = kWarpSize / (kLanes * kSplits);
+  constexpr int kItems = kWarpSize / (Columns::kLanes * kSplits);
   const int warps = params.plan.warps;
   const int threads = std::max(kGroupThreads, warps * kWarpSize);
   LaunchShape shape;
   shape.overlaps = true;
   shape.threads = threads;
   shape.grid_x = ceil_div(params.pattern.rows, threads / kWarpSize / warps * kItems);
-  shape.grid_y = std::min(ceil_div(params.n, kLanes * kVector), kMaxGridYZ);
+  shape.grid_y = std::min(ceil_div(params.n, Columns::kTile), kMaxGridYZ);
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
-  if (warps > 1) shape.shared_bytes = sizeof(float) * threads / kWarpSize * kLanes * kVector;
+  if (warps > 1) shape.shared_bytes = sizeof(float) * threads / kWarpSize * Columns::kTile;
   GroupParams<T> p{};
   p.row_ptr = params.pattern.row_ptr;
   p.a = {params.pattern.col, static_cast<const T*>(params.values), static_cast<uint32_t>(params.pattern.stored),
@@ -151,40 +152,28 @@ Status launch_group_shape(const SpmmParams& params, const LaunchContext& context
   p.values_stride = params.values_stride;
   p.b_stride = params.b_stride;
   p.c_stride = params.c_stride;
-  const bool simple = params.batch == 1 && shape.grid_y * kLanes * kVector >= params.n;
-  return simple ? launch(context, spmm_group_kernel<T, kVector, kLanes, kSplits, true>, shape, p)
-                : launch(context, spmm_group_kernel<T, kVector, kLanes, kSplits, false>, shape, p);
+  const bool simple = params.batch == 1 && shape.grid_y * Columns::kTile >= params.n;
+  return simple ? launch(context, spmm_group_kernel<T, Columns, kSplits, true>, shape, p)
+                : launch(context, spmm_group_kernel<T, Columns, kSplits, false>, shape, p);
 }
 
-template <typename T, int kVector, int kLanes>
+template <typename T, typename Columns>
 Status launch_group_splits(const SpmmParams& params, const LaunchContext& context) {
-  constexpr int kAll = kWarpSize / kLanes;
+  constexpr int kAll = kWarpSize / Columns::kLanes;
   constexpr int kFew = kAll >= 4 ? kAll / 4 : 1;
-  if constexpr (kLanes <= 2) {
-    if (params.plan.splits == 1) return launch_group_shape<T, kVector, kLanes, 1>(params, context);
+  if constexpr (Columns::kLanes <= 2) {
+    if (params.plan.splits == 1) return launch_group_shape<T, Columns, 1>(params, context);
   }
-  return params.plan.splits == kAll ? launch_group_shape<T, kVector, kLanes, kAll>(params, context)
-                                    : launch_group_shape<T, kVector, kLanes, kFew>(params, context);
+  return params.plan.splits == kAll ? launch_group_shape<T, Columns, kAll>(params, context)
+                                    : launch_group_shape<T, Columns, kFew>(params, context);
 }
 
 // Requires has_group(params.dtype, params.plan).
 template <typename T>
 Status launch_group(const SpmmParams& params, const LaunchContext& context) {
-  constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
-  constexpr int kNarrow = kVector == 8 ? 1 : 2;  // lanes of an eight-column tile
-  const int lanes = params.plan.lanes;
-  if (params.plan.vector == 1) {
-    if (lanes == 1) return launch_group_splits<T, 1, 1>(params, context);
-    if (lanes == 8) return launch_group_splits<T, 1, 8>(params, context);
-    return launch_group_splits<T, 1, 32>(params, context);
-  }
-  if (lanes == kNarrow) return launch_group_splits<T, kVector, kNarrow>(params, context);
-  if constexpr (kVector == 8) {
-    if (lanes == 4) return launch_group_splits<T, kVector, 4>(params, context);
-  }
-  if (lanes == 8) return launch_group_splits<T, kVector, 8>(params, context);
-  if (lanes == 16) return launch_group_splits<T, kVector, 16>(params, context);
-  return launch_group_splits<T, kVector, 32>(params, context);
+  return dispatch_columns<T>(params.plan, [&](auto columns) {
+    return launch_group_splits<T, decltype(columns)>(params, context);
+  });
 }
 
 }  // namespace warptile::spmm_kernels

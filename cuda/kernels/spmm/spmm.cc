@@ -13,13 +13,16 @@ namespace {
 
 bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0; }
 
-bool takes_vectors(const SpmmParams& p) {
-  const int64_t vector = kVectorBytes / static_cast<int64_t>(dtype_bytes(p.dtype));
+// Whether all rows of B and C may be taken `piece` elements at once.
+bool takes_pieces(const SpmmParams& p, int piece) {
   for (const int64_t size : {p.n, p.ldb, p.ldc, p.b_stride, p.c_stride}) {
-    if (size % vector != 0) return false;
+    if (size % piece != 0) return false;
   }
-  return aligned(p.b) && aligned(p.c);
+  const uintptr_t addresses = reinterpret_cast<uintptr_t>(p.b) | reinterpret_cast<uintptr_t>(p.c);
+  return addresses % (piece * dtype_bytes(p.dtype)) == 0;
 }
+
+bool takes_vectors(const SpmmParams& p) { return takes_pieces(p, kVectorBytes / static_cast<int>(dtype_bytes(p.dtype))); }
 
 // What the kernels rely on that load chunks of entries and vectors of B.
 Status check_gather(const SpmmParams& p) {
@@ -27,7 +30,7 @@ Status check_gather(const SpmmParams& p) {
   if (p.ldb > UINT32_MAX / static_cast<int64_t>(dtype_bytes(p.dtype))) {
     return Status::unsupported("spmm: rows of B are 4 GiB apart or more");
   }
-  if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
+  if (!takes_pieces(p, p.plan.piece)) return Status::unsupported("spmm: operands do not fit the plan's loads");
   return Status::ok();
 }
 
@@ -102,14 +105,19 @@ bool power_of_two(int value, int most) { return value >= 1 && value <= most && (
 
 }  // namespace
 
-bool has_group(DType dtype, const SpmmPlan& plan) {
-  const int vector = kVectorBytes / static_cast<int>(dtype_bytes(dtype));
-  if (plan.vector != 1 && plan.vector != vector) return false;
-  if (!power_of_two(plan.lanes, 32) || !power_of_two(plan.warps, kMaxGroupWarps)) return false;
-  if (plan.vector == 1 ? plan.lanes != 1 && plan.lanes != 8 && plan.lanes != 32
-                       : plan.lanes == 2 ? vector != 4 : (plan.lanes == 1 || plan.lanes == 4) && vector != 8) {
-    return false;
+bool has_columns(DType dtype, const SpmmPlan& plan) {
+  const int most = kVectorBytes / static_cast<int>(dtype_bytes(dtype));
+  const int lanes = plan.lanes;
+  if (plan.vector == 1) return plan.piece == 1 && (lanes == 1 || lanes == 8 || lanes == 32);
+  if (plan.vector == most && plan.piece == most) {
+    return lanes == 8 / most || lanes == 32 / most || lanes == 8 || lanes == 16 || lanes == 32;
   }
+  if (plan.piece == 2) return most == 8 && plan.vector == 8 && (lanes == 4 || lanes == 16);
+  return plan.piece == 1 && plan.vector == 4 && lanes == 32;
+}
+
+bool has_group(DType dtype, const SpmmPlan& plan) {
+  if (!has_columns(dtype, plan) || !power_of_two(plan.warps, kMaxGroupWarps)) return false;
   const int all = 32 / plan.lanes;
   const int few = all >= 4 ? all / 4 : 1;
   if (plan.splits != all && plan.splits != few && (plan.splits != 1 || plan.lanes > 2)) return false;
@@ -117,23 +125,7 @@ bool has_group(DType dtype, const SpmmPlan& plan) {
 }
 
 bool has_bins(DType dtype, const SpmmPlan& plan) {
-  if (plan.splits != 1 && (plan.splits != kBinSplits || plan.lanes > 8)) return false;
-  const int vector = kVectorBytes / static_cast<int>(dtype_bytes(dtype));
-  switch (plan.lanes) {
-    case 1:
-      return plan.vector == 1 || (plan.vector == 8 && vector == 8);
-    case 2:
-      return plan.vector == 4 && vector == 4;
-    case 4:
-      return plan.vector == 8 && vector == 8;
-    case 8:
-    case 32:
-      return plan.vector == 1 || plan.vector == vector;
-    case 16:
-      return plan.vector == vector;
-    default:
-      return false;
-  }
+  return has_columns(dtype, plan) && (plan.splits == 1 || (plan.splits == kBinSplits && plan.lanes <= 8));
 }
 
 bool has_tiles(const SpmmPlan& plan, int tile_rows) {

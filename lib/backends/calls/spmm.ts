@@ -9,8 +9,10 @@ export type SpmmVariant = (typeof spmmVariants)[number];
 /** How a backend is to compute it; the CPU heeds only whether it reads `tiles`. */
 export interface SpmmPlan {
   readonly variant: SpmmVariant;
-  /** Row group and bins: elements that a lane loads at once; lanes over columns, groups of lanes and warps over the entries of a row. */
+  /** Row group and bins: columns of a lane, and consecutive ones of them that it loads at once. */
   readonly vector: number;
+  readonly piece: number;
+  /** Row group and bins: lanes over columns, groups of lanes and warps over the entries of a row. */
   readonly lanes: number;
   readonly splits: number;
   readonly warps: number;
@@ -29,6 +31,7 @@ export interface SpmmPlan {
 /** The parameters of a plan, for variants to set what they heed. */
 export const noParameters = {
   vector: 1,
+  piece: 1,
   lanes: 32,
   splits: 1,
   warps: 1,

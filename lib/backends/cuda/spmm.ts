@@ -20,6 +20,7 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
   command
     .number(spmmVariants.indexOf(plan.variant))
     .number(plan.vector)
+    .number(plan.piece)
     .number(plan.lanes)
     .number(plan.splits)
     .number(plan.warps)
