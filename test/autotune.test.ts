@@ -310,6 +310,8 @@ describe('autotuneSpmm', () => {
     pairs: true,
     farRows: false,
     tiles: undefined,
+    stripSpan: undefined,
+    strips: undefined,
   });
 
   test('measures the planner first, then each variant, without repeating itself', () => {

@@ -24,6 +24,8 @@ const features = (change: Partial<SpmmFeatures> = {}): SpmmFeatures => ({
   pairs: true,
   farRows: false,
   tiles: undefined,
+  stripSpan: undefined,
+  strips: undefined,
   ...change,
 });
 
@@ -37,6 +39,7 @@ describe('selectSpmm', () => {
       'row-bins',
       'tiles',
       'panel',
+      'strips',
     ]);
     for (const { us, problem } of candidates) expect(us === undefined).toBe(problem !== undefined);
     const fastest = candidates.reduce((a, b) => ((b.us ?? 1e9) < (a.us ?? 1e9) ? b : a));

@@ -17,6 +17,7 @@ const std::vector<OperationRow>& operation_table() {
       {"sparseAttention", sparse_attention},
       {"sparseSoftmax", sparse_softmax},
       {"spmm", spmm},
+      {"spmmFillStrips", spmm_fill_strips},
       {"spmmFillTiles", spmm_fill_tiles},
       {"transposeValues", transpose_values},
       {"w4a16Matmul", w4a16_matmul},

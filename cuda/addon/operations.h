@@ -25,6 +25,7 @@ Status sddmm(CommandReader& in, const LaunchContext& context);
 Status sparse_attention(CommandReader& in, const LaunchContext& context);
 Status sparse_softmax(CommandReader& in, const LaunchContext& context);
 Status spmm(CommandReader& in, const LaunchContext& context);
+Status spmm_fill_strips(CommandReader& in, const LaunchContext& context);
 Status spmm_fill_tiles(CommandReader& in, const LaunchContext& context);
 Status transpose_values(CommandReader& in, const LaunchContext& context);
 Status w4a16_matmul(CommandReader& in, const LaunchContext& context);

@@ -9,7 +9,7 @@ namespace {
 SpmmPlan read_plan(CommandReader& in) {
   SpmmPlan plan;
   const int variant = in.small_size("variant");
-  if (variant > static_cast<int>(SpmmVariant::kPanel)) CommandReader::fail("variant", "is not a variant");
+  if (variant > static_cast<int>(SpmmVariant::kStrips)) CommandReader::fail("variant", "is not a variant");
   plan.variant = static_cast<SpmmVariant>(variant);
   plan.vector = in.small_size("vector");
   plan.piece = in.small_size("piece");
@@ -55,6 +55,22 @@ SpmmTiles read_tiles(CommandReader& in, int64_t rows, size_t bytes) {
   return tiles;
 }
 
+SpmmStrips read_strips(CommandReader& in) {
+  SpmmStrips strips;
+  strips.rows = in.small_size("strip rows");
+  strips.count = in.small_size("strip columns");
+  strips.columns = in.optional_int32_input("columns of strips", {strips.count});
+  strips.values = static_cast<const float*>(in.optional_input("strip values", sizeof(float), {strips.count, strips.rows}));
+  strips.items_count = in.small_size("strip items");
+  strips.parts = in.small_size("parts of strips");
+  strips.cuts = in.small_size("cut strips");
+  strips.items = in.optional_int32_input("items of strips", {4 * (strips.items_count + strips.cuts)});
+  if (strips.rows > 0 && (strips.columns == nullptr || strips.values == nullptr || strips.items == nullptr)) {
+    CommandReader::fail("strips", "are missing");
+  }
+  return strips;
+}
+
 }  // namespace
 
 // The order of lib/backends/cuda/spmm.ts.
@@ -84,6 +100,7 @@ SpmmCommand read_spmm(CommandReader& in) {
   command.padded = in.flag("padded");
   p.bins = read_bins(in);
   p.tiles = read_tiles(in, a.rows, bytes);
+  p.strips = read_strips(in);
   in.finish();
   return command;
 }
@@ -91,6 +108,22 @@ SpmmCommand read_spmm(CommandReader& in) {
 Status spmm(CommandReader& in, const LaunchContext& context) {
   const SpmmCommand command = read_spmm(in);
   return command.padded ? spmm_padded(command.params, context) : warptile::spmm(command.params, context);
+}
+
+// The order of lib/backends/cuda/spmm.ts.
+Status spmm_fill_strips(CommandReader& in, const LaunchContext& context) {
+  SpmmFillStripsParams p;
+  p.pattern = read_pattern(in);
+  p.strip_rows = in.small_size("strip rows");
+  if (p.strip_rows < 1) CommandReader::fail("strip rows", "are less than 1");
+  p.count = in.small_size("strip columns");
+  const SparsePattern& a = p.pattern;
+  p.values = static_cast<const float*>(in.input("values", sizeof(float), {a.stored, a.block_rows, a.block_columns}));
+  p.strip_ptr = in.int32_input("strip pointers", {ceil_div(a.rows, p.strip_rows) + 1});
+  p.columns = static_cast<int32_t*>(in.output("columns of strips", sizeof(int32_t), {p.count}));
+  p.strip_values = static_cast<float*>(in.output("strip values", sizeof(float), {p.count, p.strip_rows}));
+  in.finish();
+  return warptile::spmm_fill_strips(p, context);
 }
 
 // The order of lib/backends/cuda/spmm.ts.

@@ -13,18 +13,20 @@ enum class SpmmVariant : int {
   kTiles = 2,     // a copy of A in dense tiles, on tensor cores or, float32, CUDA cores
   kRowBins = 3,   // CSR: blocks, warps or parts of warps take rows by their lengths
   kPanel = 4,     // CSR, float32: a panel of B in shared memory
+  kStrips = 5,    // CSR, float32: a copy of A in strips of rows, without the columns in which a strip stores nothing
 };
 
 // How lib/ops/spmm-plan.ts chose to run it; checked again before a launch.
 struct SpmmPlan {
   SpmmVariant variant = SpmmVariant::kRowSplit;
   // Row group, row bins: columns of a lane, and consecutive ones of them that it loads at once: 1 and 1; 4 and 1; as many as 16 bytes
-  // hold, all of them or, of half types, 2.
+  // hold, all of them or, of half types, 2. Strips: columns of a lane, 4 or 8.
   int vector = 1;
   int piece = 1;
-  int lanes = 32;   // row group, row bins: lanes side by side over columns
+  int lanes = 32;   // row group, row bins, strips: lanes side by side over columns
   int splits = 1;   // row group, row bins: groups of lanes over the entries of a row that shares a warp
-  int warps = 1;    // row group: warps over the entries of a row; tiles: that multiply together, 4 with Hopper's instructions
+  int warps = 1;    // row group: warps over the entries of a row; tiles: that multiply together, 4 with Hopper's instructions;
+                    // strips: that share a strip
   int columns = 0;  // tiles: columns of C that a block computes
   int cluster = 1;  // tiles, panel: blocks of a cluster that share the depth of a tile of C
   int64_t block_items = 0;  // row bins: the first items, which take a block each
@@ -61,6 +63,21 @@ struct SpmmTiles {
   int64_t cuts = 0;     // panels that were cut
 };
 
+// A in strips of `rows` rows: the columns in which a strip stores anything, ascending, and dense values. A multiple of kSpmmStripStep of them:
+// the last one is repeated, with values of zero.
+constexpr int kSpmmStripStep = 4;
+struct SpmmStrips {
+  int rows = 0;       // of a strip: 4 or 8; 0 where there is no such copy
+  int64_t count = 0;  // columns of all strips
+  const int32_t* columns = nullptr;  // [count]
+  const float* values = nullptr;     // [count, rows], zero where nothing is stored
+  // As SpmmTiles::items, of strips: [items_count, 4]: strip, first column, columns, place among the parts or -1; then [cuts, 4].
+  const int32_t* items = nullptr;
+  int64_t items_count = 0;
+  int64_t parts = 0;
+  int64_t cuts = 0;
+};
+
 // `batch` independent problems over one pattern; an operand whose stride is 0 is shared by all of them. Strides and leading
 // dimensions are in elements.
 struct SpmmParams {
@@ -81,6 +98,7 @@ struct SpmmParams {
   SpmmPlan plan;
   SpmmBins bins;   // CSR; none where rows are about equally long
   SpmmTiles tiles;        // of `values`, which has one set
+  SpmmStrips strips;      // likewise
 };
 
 // Writes `tiles.columns` and `tiles.values`, whose sizes `panel_ptr` gives.
@@ -97,6 +115,22 @@ struct SpmmFillTilesParams {
 
 // Widest matrix that it takes: a bit for each column of tiles must fit shared memory.
 constexpr int64_t kSpmmMaxTiledColumns = 2'097'152;
+
+// Writes `strips.columns` and `strips.values`, whose sizes `strip_ptr` gives.
+struct SpmmFillStripsParams {
+  SparsePattern pattern;           // CSR
+  const float* values = nullptr;   // [stored]
+  int strip_rows = 0;
+  int64_t count = 0;
+  const int32_t* strip_ptr = nullptr;  // [ceil(m / strip_rows) + 1]
+  int32_t* columns = nullptr;          // [count]
+  float* strip_values = nullptr;       // [count, strip_rows]
+};
+
+// Farthest that the columns of a strip may lie apart: a bit for each between them, and a count for each word of bits, must fit shared memory.
+constexpr int64_t kSpmmMaxStripSpan = 196'608;
+
+Status spmm_fill_strips(const SpmmFillStripsParams& params, const LaunchContext& context);
 
 Status spmm_fill_tiles(const SpmmFillTilesParams& params, const LaunchContext& context);
 

@@ -5,7 +5,7 @@ import type { NeighborhoodAttentionCall } from './calls/neighborhood-attention.j
 import type { SddmmCall } from './calls/sddmm.js';
 import type { SparseAttentionCall } from './calls/sparse-attention.js';
 import type { SparseSoftmaxCall } from './calls/sparse-softmax.js';
-import type { SpmmCall, SpmmFillTilesCall } from './calls/spmm.js';
+import type { SpmmCall, SpmmFillStripsCall, SpmmFillTilesCall } from './calls/spmm.js';
 import type { TransposeValuesCall } from './calls/transpose-values.js';
 import type { W4A16MatmulCall } from './calls/w4a16.js';
 
@@ -38,6 +38,7 @@ export interface Operations {
   sparseAttention(call: SparseAttentionCall): void;
   sparseSoftmax(call: SparseSoftmaxCall): void;
   spmm(call: SpmmCall): void;
+  spmmFillStrips(call: SpmmFillStripsCall): void;
   spmmFillTiles(call: SpmmFillTilesCall): void;
   transposeValues(call: TransposeValuesCall): void;
   w4a16Matmul(call: W4A16MatmulCall): void;

@@ -11,6 +11,7 @@ const writtenViews: { readonly [K in keyof Operations]: readonly (keyof Paramete
   sparseAttention: ['out', 'logSumExp'],
   sparseSoftmax: ['out'],
   spmm: ['c'],
+  spmmFillStrips: ['columns', 'stripValues'],
   spmmFillTiles: ['columns', 'tileValues'],
   transposeValues: ['out'],
   w4a16Matmul: ['y'],

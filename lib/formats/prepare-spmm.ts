@@ -1,20 +1,33 @@
-import { type SpmmVariant, tileDepth } from '../backends/calls/spmm.js';
+import {
+  type SpmmVariant,
+  type StripHeight,
+  stripHeights,
+  type TileHeight,
+  tileDepth,
+} from '../backends/calls/spmm.js';
 import { fail, WarptileError } from '../errors.js';
-import { bestWithTiles, type SpmmFeatures, selectSpmm } from '../ops/spmm-plan.js';
+import { bestWithStrips, bestWithTiles, type SpmmFeatures, selectSpmm } from '../ops/spmm-plan.js';
+import { type StripFeatures, stripOperandsProblem, stripsProblem } from '../ops/spmm-strips.js';
 import { type TileFeatures, tileSizes, tilesProblem } from '../ops/spmm-tiles-plan.js';
 import { planDevice } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, own } from '../validate.js';
 import type { SparseMatrix } from './sparse-matrix.js';
+import { StripCopy } from './strip-copy.js';
+import type { StripCounts } from './strip-counts.js';
 import { shareTiles } from './tile-counts.js';
 import { TiledCopy } from './tiled-copy.js';
 import { transposedMatrix } from './transposed-copy.js';
 
+/** Variants that run on a copy. */
+const preparedVariants = ['tiles', 'strips'] as const;
+type PreparedVariant = (typeof preparedVariants)[number];
+
 export interface PrepareOptions {
   /** Columns of the dense operand. */
   n: number;
-  /** 'tiles' builds the copy whether or not a gain is expected. Default: as the planner judges. */
-  variant?: 'tiles';
+  /** The copy for this variant is built whether or not a gain is expected. Default: as the planner judges. */
+  variant?: PreparedVariant;
   /** For products with the transposed matrix, whose copy is built too. Default false. */
   transposeA?: boolean;
 }
@@ -28,51 +41,93 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
   if (options === undefined) fail('ERR_ARGUMENT', 'options', 'an object', options);
   const checked = checkOptions(options, ['n', 'variant', 'transposeA']);
   const width = checkInteger(own(checked, 'n'), 'n', 1);
-  const asked = own(checked, 'variant');
-  if (asked !== undefined) checkOneOf(asked, 'variant', ['tiles']);
+  const asked = own(checked, 'variant') as PreparedVariant | undefined;
+  if (asked !== undefined) checkOneOf(asked, 'variant', preparedVariants);
   const transposeA = checkBoolean(own(checked, 'transposeA') ?? false, 'transposeA');
   const { device } = given;
   if (device.capturing) {
     throw new WarptileError('ERR_UNSUPPORTED', 'capture: prepare cannot be recorded; do it before or after');
   }
   const matrix = transposeA ? transposedMatrix(given) : given;
+  const { values } = matrix;
+  for (const copy of [values.tiles, values.strips]) if (copy?.fresh === false) copy.refresh();
   const features = featuresOf(matrix, width);
-  const impossible = tilesProblem(features);
-  if (impossible !== undefined) {
-    if (asked !== undefined) throw new WarptileError('ERR_UNSUPPORTED', `variant: ${impossible}`);
-    return selectSpmm(features, planDevice(device)).plan.variant;
+  const tiles = asked === 'strips' ? undefined : tilesFor(matrix, features, asked !== undefined);
+  const strips = asked === 'tiles' ? undefined : stripsFor(matrix, features, asked !== undefined);
+  const chosen = asked ?? selectSpmm({ ...features, tiles, strips }, planDevice(device)).plan.variant;
+  // A copy outlives the scope in which it is made: it goes with the values.
+  if (chosen === 'tiles' && values.tiles === undefined) {
+    const { rows } = tiles as TileFeatures;
+    values.tiles = device.unscoped(() => TiledCopy.of(matrix, rows));
+  } else if (chosen === 'strips' && values.strips === undefined) {
+    const { rows } = strips as StripFeatures;
+    const { strips: counted } = matrix.topology.strips as StripCounts;
+    values.strips = device.unscoped(() => StripCopy.of(matrix, rows, counted[rows]));
   }
-  const held = matrix.values.tiles;
-  if (held !== undefined) {
-    if (!held.fresh) held.refresh();
-    if (asked !== undefined) return 'tiles';
-    return selectSpmm({ ...features, tiles: held.call }, planDevice(device)).plan.variant;
-  }
-  const tiles = bestTiles(matrix, features);
-  const { bytes: valueBytes } = dtypeInfo[matrix.dtype];
-  const bytes = tiles.count * tiles.rows * tileDepth * valueBytes;
-  const most = Math.max(mostSmallBytes, mostMultiple * matrix.nnz * (4 + valueBytes));
-  if (bytes > most) {
-    if (asked !== undefined) fail('ERR_LIMIT', 'variant', `tiles of at most ${most} bytes`, bytes);
-    return selectSpmm(features, planDevice(device)).plan.variant;
-  }
-  const { plan } = selectSpmm({ ...features, tiles }, planDevice(device));
-  if (asked === undefined && plan.variant !== 'tiles') return plan.variant;
-  // The copy outlives the scope in which it is made: it goes with the values.
-  matrix.values.tiles = device.unscoped(() => TiledCopy.of(matrix, tiles.rows));
-  return 'tiles';
+  return chosen;
 }
 
-/** The tiles of the height that is expected to be fastest. */
-function bestTiles(matrix: SparseMatrix, features: SpmmFeatures): TileFeatures {
+/** The copy in tiles: as it is held, or of the height that is expected to be fastest; undefined where there can be none. */
+function tilesFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean): TileFeatures | undefined {
+  const held = matrix.values.tiles;
+  if (held !== undefined) return held.call;
+  if (!isPossible(tilesProblem(features), asked)) return undefined;
   const card = planDevice(matrix.device);
-  let best: { tiles: TileFeatures; us: number } | undefined;
-  for (const rows of tileSizes(matrix.dtype)) {
-    const tiles = { ...shareTiles(matrix.topology.tiles.panels[rows]), rows };
-    const { us } = bestWithTiles(features, tiles, card);
-    if (best === undefined || us < best.us) best = { tiles, us };
+  const tiles = fastest(
+    tileSizes(matrix.dtype),
+    (rows) => ({ ...shareTiles(matrix.topology.tiles.panels[rows]), rows }),
+    (one) => bestWithTiles(features, one, card).us,
+  );
+  const bytes = tiles.count * tiles.rows * tileDepth * dtypeInfo[matrix.dtype].bytes;
+  return fits(matrix, 'tiles', bytes, asked) ? tiles : undefined;
+}
+
+/** As `tilesFor`; also undefined where strips cannot run for the operands. */
+function stripsFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean): StripFeatures | undefined {
+  if (!isPossible(stripsProblem(features), asked)) return undefined;
+  const card = planDevice(matrix.device);
+  const counted = (matrix.topology.strips as StripCounts).strips;
+  const held = matrix.values.strips?.call;
+  const strips =
+    held ??
+    fastest(
+      stripHeights,
+      (rows) => ({ ...shareTiles(counted[rows]), rows }),
+      (one) => bestWithStrips(features, one, card),
+    );
+  if (bestWithStrips(features, strips, card) === Number.POSITIVE_INFINITY) {
+    isPossible(stripOperandsProblem(features), asked);
+    return undefined;
   }
-  return (best as { tiles: TileFeatures }).tiles;
+  if (held !== undefined) return held;
+  return fits(matrix, 'strips', 4 * strips.count * (1 + strips.rows), asked) ? strips : undefined;
+}
+
+/** False where there is a problem; one that rules out what was asked for is thrown. */
+function isPossible(problem: string | undefined, asked: boolean): boolean {
+  if (problem !== undefined && asked) throw new WarptileError('ERR_UNSUPPORTED', `variant: ${problem}`);
+  return problem === undefined;
+}
+
+function fastest<H extends TileHeight | StripHeight, F>(
+  heights: readonly H[],
+  share: (rows: H) => F,
+  time: (features: F) => number,
+): F {
+  let best: { found: F; us: number } | undefined;
+  for (const rows of heights) {
+    const found = share(rows);
+    const us = time(found);
+    if (best === undefined || us < best.us) best = { found, us };
+  }
+  return (best as { found: F }).found;
+}
+
+/** Whether a copy of so many bytes is worth its memory; throws where it is not but was asked for. */
+function fits(matrix: SparseMatrix, name: PreparedVariant, bytes: number, asked: boolean): boolean {
+  const most = Math.max(mostSmallBytes, mostMultiple * matrix.nnz * (4 + dtypeInfo[matrix.dtype].bytes));
+  if (bytes > most && asked) fail('ERR_LIMIT', 'variant', `${name} of at most ${most} bytes`, bytes);
+  return bytes <= most;
 }
 
 /** Rows of B this far apart are out of reach of kernels that multiply by 32-bit numbers. */
@@ -96,5 +151,7 @@ export function featuresOf(matrix: SparseMatrix, width: number): SpmmFeatures {
     vectors: width % (dtype === 'float32' ? 4 : 8) === 0,
     pairs: dtype === 'float32' || width % 2 === 0,
     tiles: undefined,
+    stripSpan: topology.strips?.span,
+    strips: undefined,
   };
 }

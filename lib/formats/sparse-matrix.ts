@@ -27,6 +27,7 @@ export interface RememberedPlan {
   readonly alignment: number;
   readonly farRows: boolean;
   readonly tiles: object | undefined;
+  readonly strips: object | undefined;
   readonly variant: string;
   /** Of the measured choices that were heeded. */
   readonly revision: number | undefined;
@@ -111,8 +112,8 @@ export abstract class SparseMatrix<D extends FloatDType = FloatDType> implements
 
   /**
    * Builds ahead what makes products with `n` columns fast: where the planner expects a gain, a copy in dense
-   * tiles. The first product works without it. The copy lives as long as this handle's values; when they are written to it falls
-   * out of use, and calling `prepare` again brings it up to date.
+   * tiles, or in strips of rows that share columns. The first product works without it. The copy lives as long as this handle's values;
+   * when they are written to it falls out of use, and calling `prepare` again brings it up to date.
    * @returns The variant that `spmm` now runs for n columns.
    * @throws WarptileError ERR_ARGUMENT, ERR_DISPOSED, ERR_OUT_OF_MEMORY, ERR_UNSUPPORTED inside a capture and where a variant
    * that is asked for is impossible, ERR_LIMIT where its copy would pass 24 times the matrix's own memory (and 16 MiB).

@@ -10,6 +10,10 @@ export interface PanelTiles {
   readonly count: number;
   /** Of one panel. */
   readonly most: number;
+  /** Tiles of a part of a panel that is cut, at least about. Default 8. */
+  readonly leastPart?: number;
+  /** What the counts are multiples of, and those of parts. Default 1. */
+  readonly step?: number;
 }
 
 export interface TileCounts {
@@ -137,15 +141,18 @@ const shortestPart = 8;
 const mostCutPanels = 32_768;
 
 /** Panels of more tiles than `uncut` are cut into parts of about `limit`. */
-function cutting({ counts, count, most }: PanelTiles): { limit: number; uncut: number } {
+function cutting({ counts, count, most, leastPart = shortestPart }: PanelTiles): {
+  limit: number;
+  uncut: number;
+} {
   const panels = counts.length;
-  const limit = Math.max(shortestPart, Math.ceil((2 * count) / Math.max(1, panels)));
+  const limit = Math.max(leastPart, Math.ceil((2 * count) / Math.max(1, panels)));
   return { limit, uncut: panels > mostCutPanels ? most : 1.5 * limit };
 }
 
 /** Tiles of each part of a panel but the last. */
-function partOf(tiles: number, limit: number): number {
-  return Math.ceil(tiles / Math.ceil(tiles / limit));
+function partOf(tiles: number, limit: number, step = 1): number {
+  return Math.ceil(tiles / Math.ceil(tiles / limit) / step) * step;
 }
 
 /** Takes no longer than a moment where no panel is cut, since planning asks for it. */
@@ -155,7 +162,7 @@ export function shareTiles(panels: PanelTiles): TileShares {
   if (most <= uncut) return { count, items: counts.length, longest: most, parts: 0, cuts: 0 };
   let [longest, parts, cuts] = [0, 0, 0];
   for (const tiles of counts) {
-    const each = tiles <= uncut ? tiles : partOf(tiles, limit);
+    const each = tiles <= uncut ? tiles : partOf(tiles, limit, panels.step);
     if (each > longest) longest = each;
     if (each === tiles) continue;
     parts += Math.ceil(tiles / each);
@@ -177,7 +184,7 @@ export function shareTable(panels: PanelTiles): Int32Array {
   let [first, parts] = [0, 0];
   for (let panel = 0; panel < counts.length; ++panel) {
     const tiles = counts[panel];
-    const each = tiles <= uncut ? tiles : partOf(tiles, limit);
+    const each = tiles <= uncut ? tiles : partOf(tiles, limit, panels.step);
     const count = each === tiles ? 1 : Math.ceil(tiles / each);
     for (let part = 0; part < count; ++part) {
       const at = part * each;

@@ -4,6 +4,7 @@ import { fail } from '../errors.js';
 import { checkHostData } from '../tensor/host-data.js';
 import { maxInt32 } from '../validate.js';
 import { binRows, type RowBins } from './row-bins.js';
+import { countStrips, type StripCounts } from './strip-counts.js';
 import { countTiles, type Extents, type TileCounts } from './tile-counts.js';
 
 /** Facts of a pattern that all matrices over it share; the same pattern is the same object. */
@@ -24,6 +25,8 @@ export interface Topology {
   readonly bins: RowBins | undefined;
   /** Tiles that store anything. */
   readonly tiles: TileCounts;
+  /** Columns of strips of rows; undefined where rows share few with their neighbours, and for blocks. */
+  readonly strips: StripCounts | undefined;
 }
 
 export interface CheckedTopology {
@@ -84,6 +87,7 @@ export function topologyOf(
     if (length === 0) ++emptyRows;
     squares += length * length;
   }
+  const csr = extents.blockRows === 1 && extents.blockColumns === 1;
   const mean = rows === 0 ? 0 : stored / rows;
   return Object.freeze({
     stored,
@@ -94,6 +98,7 @@ export function topologyOf(
     emptyShare: rows === 0 ? 0 : emptyRows / rows,
     bins: binRows(rowPointers, longestRow),
     tiles: countTiles(rowPointers, columnIndices, extents),
+    strips: csr ? countStrips(rowPointers, columnIndices, columns) : undefined,
   });
 }
 

@@ -18,6 +18,7 @@ import {
   splitTime,
 } from './spmm-gather-plans.js';
 import { panelPlans, panelProblem, panelTime } from './spmm-panel.js';
+import { bestStripPlan, type StripFeatures, stripOperandsProblem, stripsProblem } from './spmm-strips.js';
 import { bestTilePlan, type TileFeatures, tilesProblem } from './spmm-tiles-plan.js';
 
 /** What the choice depends on. */
@@ -41,6 +42,10 @@ export interface SpmmFeatures {
   readonly farRows: boolean;
   /** An up-to-date copy in tiles. */
   readonly tiles: TileFeatures | undefined;
+  /** Columns from the first to the last of a strip, at most; undefined where strips were not counted. */
+  readonly stripSpan: number | undefined;
+  /** An up-to-date copy in strips. */
+  readonly strips: StripFeatures | undefined;
 }
 
 /** A variant with its best parameters and their expected time, or the problem that rules it out. */
@@ -62,13 +67,15 @@ export function selectSpmm(
 /** @internal The best plan of each variant for operands as they are. */
 export function spmmVariantsFor(features: SpmmFeatures, device: PlanDevice): SpmmFound[] {
   const memory = memoryTimes(features);
-  return [
+  const found = [
     rowSplit(features, device, memory),
     rowGroup(features, device, memory),
     rowBins(features, device, memory),
     tiles(features, device),
     panel(features, device),
   ];
+  found.push(strips(features, device, found));
+  return found;
 }
 
 function withPadding(features: SpmmFeatures, find: (features: SpmmFeatures) => SpmmFound[]): SpmmFound[] {
@@ -100,6 +107,16 @@ export function bestWithTiles(
   return found as { plan: SpmmPlan; us: number };
 }
 
+/** @internal The microseconds of the best plan with strips, built or thought of; infinite where none fits the operands. */
+export function bestWithStrips(features: SpmmFeatures, strips: StripFeatures, device: PlanDevice): number {
+  const [{ us }] = withPadding(features, (problem) =>
+    stripOperandsProblem(problem) === undefined
+      ? [{ variant: 'strips', ...bestStripPlan(problem, strips, device) }]
+      : [ruledOut('strips', '')],
+  );
+  return us;
+}
+
 /** 'vector 4, lanes 8, splits 4, warps 8', 'warpgroups, 64 columns, cluster 2, padded' */
 export function describePlan(plan: SpmmPlan): string {
   const parameters = describeParameters(plan);
@@ -116,6 +133,7 @@ function describeParameters(plan: SpmmPlan): string {
     return `${loads}, lanes ${lanes}, splits ${splits}, blocks ${blockItems}, warps ${warpItems}`;
   }
   if (variant === 'row-group') return `${loads}, lanes ${lanes}, splits ${splits}, warps ${warps}`;
+  if (variant === 'strips') return `vector ${vector}, lanes ${lanes}, warps ${warps}`;
   if (variant !== 'tiles') return '';
   return `${warps > 1 ? 'warpgroups' : 'warps'}, ${columns} columns, cluster ${cluster}`;
 }
@@ -169,4 +187,24 @@ function tiles(features: SpmmFeatures, device: PlanDevice): SpmmFound {
 function panel(features: SpmmFeatures, device: PlanDevice): SpmmFound {
   const time = (plan: SpmmPlan): number => panelTime(features, device, plan);
   return bestOf('panel', panelProblem(features), panelPlans(device), time);
+}
+
+/**
+ * How much longer than they take other kernels are expected to take where rows share columns: strips must be better by more than that,
+ * as measured on bands, finite elements and pruned weights.
+ */
+const overestimated: Readonly<Partial<Record<SpmmVariant, number>>> = {
+  'row-split': 1.3,
+  'row-group': 1.3,
+  'row-bins': 1.3,
+  panel: 1.2,
+};
+
+function strips(features: SpmmFeatures, device: PlanDevice, others: readonly SpmmFound[]): SpmmFound {
+  const problem = stripsProblem(features) ?? stripOperandsProblem(features);
+  if (problem !== undefined) return ruledOut('strips', problem);
+  if (features.strips === undefined) return ruledOut('strips', 'needs an up-to-date copy: prepare({ n })');
+  const { plan, us } = bestStripPlan(features, features.strips, device);
+  const rival = others.reduce((a, b) => (b.us < a.us ? b : a));
+  return { variant: 'strips', plan, us: us * (overestimated[rival.variant] ?? 1) };
 }

@@ -8,6 +8,7 @@ import { bucket, type Estimate, plansToMeasure, recallPlan, type TunedPlan } fro
 import { binPlans, binTime, groupPlans, groupTime } from './spmm-gather-plans.js';
 import { panelPlans, panelTime } from './spmm-panel.js';
 import { describePlan, paddedSpmm, type SpmmFeatures, selectSpmm, spmmVariantsFor } from './spmm-plan.js';
+import { type StripFeatures, stripPlans, stripsTime } from './spmm-strips.js';
 import { type TileFeatures, tilePlans, tilesTime } from './spmm-tiles-plan.js';
 
 export const spmmPlanName = (plan: SpmmPlan): string => nameOf(plan, describePlan);
@@ -17,7 +18,7 @@ export const spmmPlanName = (plan: SpmmPlan): string => nameOf(plan, describePla
  * kernels out, as they are.
  */
 export function spmmProblemClass(features: SpmmFeatures): string {
-  const { dtype, format, rows, columns, stored, longestRow, width, batch, tiles, bins } = features;
+  const { dtype, format, rows, columns, stored, longestRow, width, batch, tiles, strips, bins } = features;
   const parts = [
     `${format} ${dtype} ${bucket(rows)}x${bucket(columns)}`,
     `stored ${bucket(stored)}`,
@@ -30,6 +31,7 @@ export function spmmProblemClass(features: SpmmFeatures): string {
   else if (features.pairs) parts.push('pairs');
   if (bins !== undefined) parts.push(`bins ${bucket(bins.items)} ${bucket(bins.segments)}`);
   if (tiles !== undefined) parts.push(`tiles ${tiles.rows} ${bucket(tiles.count)}`);
+  if (strips !== undefined) parts.push(`strips ${strips.rows} ${bucket(strips.count)}`);
   return parts.join(', ');
 }
 
@@ -58,6 +60,11 @@ function plansFor(features: SpmmFeatures, card: PlanDevice): Estimate<SpmmPlan>[
       const tiles = features.tiles as TileFeatures;
       for (const one of tilePlans(features, tiles, card)) {
         found.push({ plan: one, us: tilesTime(features, tiles, card, one) });
+      }
+    } else if (variant === 'strips') {
+      const strips = features.strips as StripFeatures;
+      for (const one of stripPlans(features, strips.rows)) {
+        found.push({ plan: one, us: stripsTime(features, strips, card, one) });
       }
     } else if (variant === 'panel') {
       for (const one of panelPlans(card)) found.push({ plan: one, us: panelTime(features, card, one) });

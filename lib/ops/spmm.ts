@@ -196,7 +196,7 @@ function featuresFor(
   farRows: boolean,
 ): SpmmFeatures {
   const features = featuresOf(matrix, width);
-  const held = matrix.values.tiles;
+  const { tiles: held, strips } = matrix.values;
   return {
     ...features,
     batch,
@@ -204,6 +204,7 @@ function featuresFor(
     vectors: features.vectors && alignment === 16,
     pairs: features.pairs && alignment >= 4,
     tiles: held?.fresh ? held.call : undefined,
+    strips: strips?.fresh ? strips.call : undefined,
   };
 }
 
@@ -218,6 +219,7 @@ function planFor(
 ): SpmmPlan {
   const held = a.values.tiles;
   const tiles = held?.fresh ? held : undefined;
+  const strips = a.values.strips?.fresh ? a.values.strips : undefined;
   const last = a.lastPlan;
   const revision = a.device.autotune?.revision;
   if (
@@ -227,6 +229,7 @@ function planFor(
     last.alignment === alignment &&
     last.farRows === farRows &&
     last.tiles === tiles &&
+    last.strips === strips &&
     last.variant === variant &&
     last.revision === revision
   ) {
@@ -236,7 +239,7 @@ function planFor(
   const tuned = variant === 'auto' ? tunedSpmmPlan(features, a.device) : undefined;
   const forced = variant === 'auto' ? undefined : variant;
   const plan = tuned?.plan ?? selectSpmm(features, planDevice(a.device), forced).plan;
-  a.lastPlan = { width, batch, alignment, farRows, tiles, variant, revision, plan };
+  a.lastPlan = { width, batch, alignment, farRows, tiles, strips, variant, revision, plan };
   return plan;
 }
 
@@ -270,6 +273,8 @@ export function spmmCall(
   const plan = planFor(a, width, batch, alignment, farRows, variant);
   const tiles = plan.variant === 'tiles' ? a.values.tiles : undefined;
   if (tiles !== undefined) a.device.uses(tiles);
+  const strips = plan.variant === 'strips' ? a.values.strips : undefined;
+  if (strips !== undefined) a.device.uses(strips);
   return {
     dtype: a.dtype,
     pattern,
@@ -288,6 +293,7 @@ export function spmmCall(
     plan,
     bins: plan.variant === 'row-bins' ? binsCall(topology, bins) : undefined,
     tiles: tiles?.call,
+    strips: strips?.call,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Backend, BackendBuffer, View } from '../backends/backend.js';
 import type { Device } from '../device/device.js';
 import { fail, WarptileError } from '../errors.js';
+import type { StripCopy } from '../formats/strip-copy.js';
 import type { TileMap } from '../formats/tile-map.js';
 import type { TiledCopy } from '../formats/tiled-copy.js';
 import type { TransposedCopy } from '../formats/transposed-copy.js';
@@ -63,6 +64,8 @@ export class Tensor<D extends DType = DType> {
   readonly view: View;
   /** @internal A copy of the elements in another format, which goes with this handle. */
   tiles: TiledCopy | undefined;
+  /** @internal Likewise. */
+  strips: StripCopy | undefined;
   /** @internal The values of a sparse matrix in the order of its transpose, which go with this handle. */
   transposed: TransposedCopy | undefined;
   readonly #storage: Storage;
@@ -117,6 +120,8 @@ export class Tensor<D extends DType = DType> {
     this.#storage.release();
     this.tiles?.dispose();
     this.tiles = undefined;
+    this.strips?.dispose();
+    this.strips = undefined;
     this.transposed?.dispose();
     this.transposed = undefined;
   }

@@ -1,9 +1,10 @@
 // Every kernel of spmm forced over the shapes at which its tiles end.
 
-import { noParameters, type SpmmPlan, type TileHeight } from '../../lib/backends/calls/spmm.js';
+import { noParameters, type SpmmPlan, stripHeights, type TileHeight } from '../../lib/backends/calls/spmm.js';
 import { binPlans, groupPlans } from '../../lib/ops/spmm-gather-plans.js';
 import { panelPlans } from '../../lib/ops/spmm-panel.js';
 import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
+import { stripPlans } from '../../lib/ops/spmm-strips.js';
 import { type TileFeatures, tilePlans, tileSizes } from '../../lib/ops/spmm-tiles-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
 import { blockShapes, csr, type PatternSpec, plant } from './sparse-patterns.js';
@@ -263,13 +264,71 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
   return specs;
 }
 
-/** Row groups and row bins of every shape, panels, and tiles of every size and cluster; padded copies. */
+// [m, k, n]: the edges of strips of 4 and 8 rows, and of tiles of 32, 64, 128 and 256 columns.
+const stripShapes: readonly Size[] = [
+  [1, 1, 4],
+  [3, 5, 12],
+  [4, 31, 32],
+  [9, 33, 36],
+  [31, 100, 64],
+  [40, 257, 68],
+  [65, 300, 128],
+  [70, 90, 132],
+  [33, 640, 256],
+];
+
+function stripSpecs(dtype: FloatDType): SpmmSpec[] {
+  if (dtype !== 'float32') return [];
+  const specs: SpmmSpec[] = [];
+  // As for tiles.
+  let turn = 0;
+  const add = (pattern: PatternSpec, width: number, rest: Partial<SpmmSpec> = {}, share = 3): void => {
+    const plans = stripHeights.flatMap((stripRows) =>
+      stripPlans({ width }, stripRows).map((plan) => ({ stripRows, plan })),
+    );
+    for (const [i, { stripRows, plan }] of plans.entries()) {
+      if ((i + turn) % share !== 0) continue;
+      const name = `strips ${stripRows}x${plan.vector}x${plan.lanes}/${plan.warps}`;
+      const reduced = plan.warps === 2 && width >= 32 && rest.special === undefined;
+      specs.push({ pattern, width, dtype, forced: { name, plan, stripRows }, reduced, ...rest });
+    }
+    ++turn;
+  };
+  for (const [rows, columns, width] of stripShapes) {
+    add(csr(rows, columns, 'uniform', 0.3), width, {}, 1);
+  }
+  // Strips that end where steps, halves of rounds, rounds and chunks do, and beside it.
+  for (const columns of [4, 8, 16, 28, 32, 36, 64, 96, 97, 128, 132, 200, 260]) {
+    add(csr(21, columns, 'full'), columns % 64 === 0 ? 128 : 20, { alpha: 2, beta: -1 });
+  }
+  add(csr(150, 700, 'banded', 0.2), 40);
+  add(csr(150, 90, 'empty'), 40, { beta: 2 });
+  add(csr(21, 0, 'full'), 8);
+  add(csr(90, 200, 'lastColumn'), 24, { alpha: 1, beta: 0.5 });
+  add(csr(70, 150, 'skewed', 0.2), 40, { batches: [undefined, 3], beta: 1 });
+  add(csr(70, 300, 'skewed', 0.2), 256, { batches: [undefined, 2] }, 2);
+  // Strips of far more columns than others, which are cut.
+  add(csr(700, 1500, 'longRows', 0.9), 48, { beta: -1 }, 2);
+  add(csr(700, 1500, 'longRows', 0.9), 128, { batches: [undefined, 2], alpha: -2 });
+  add(csr(300, 1500, 'longRows', 0.9), 8, { special: nonFinite(40) }, 2);
+  for (const step of [3, 40]) {
+    add(csr(70, 150, 'uniform', 0.1), 40, { special: nonFinite(step) });
+    add(csr(70, 150, 'uniform', 0.1), 256, { special: nonFinite(step), alpha: 0.5, beta: 2 });
+  }
+  add(csr(50, 90, 'uniform', 0.3), 40, {
+    special: { name: 'Infinity and NaN in values', edit: (values) => plant(values, 1, 5) },
+  });
+  return specs;
+}
+
+/** Row groups and row bins of every shape, panels, strips, and tiles of every size and cluster; padded copies. */
 export function variantSpecsOf(dtype: FloatDType): SpmmSpec[] {
   return [
     ...groupSpecs(dtype),
     ...binSpecs(dtype),
     ...tileSpecs(dtype),
     ...panelSpecs(dtype),
+    ...stripSpecs(dtype),
     ...paddedSpecs(dtype),
   ];
 }

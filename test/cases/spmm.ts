@@ -1,7 +1,9 @@
-import type { SpmmCall, SpmmPlan, TileHeight } from '../../lib/backends/calls/spmm.js';
+import type { SpmmCall, SpmmPlan, StripHeight, TileHeight } from '../../lib/backends/calls/spmm.js';
 import { storedElements } from '../../lib/backends/reference/sparse-pattern.js';
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
 import type { SparseMatrix } from '../../lib/formats/sparse-matrix.js';
+import { StripCopy } from '../../lib/formats/strip-copy.js';
+import { countAllStrips } from '../../lib/formats/strip-counts.js';
 import { TiledCopy } from '../../lib/formats/tiled-copy.js';
 import { spmm, spmmCall } from '../../lib/ops/spmm.js';
 import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
@@ -44,6 +46,7 @@ export interface ForcedPlan {
   /** Of row bins: without the items that take a block or a warp each. */
   readonly plan: SpmmPlan;
   readonly tileRows?: TileHeight;
+  readonly stripRows?: StripHeight;
   /** Row bins: most items that take a block each, and a warp each. */
   readonly items?: readonly [number, number];
 }
@@ -52,7 +55,8 @@ export interface ForcedPlan {
 export function runForced(call: SpmmCall, matrix: SparseMatrix, { plan, items }: ForcedPlan): void {
   const { spmm: run } = matrix.device.backend.operations;
   if (items === undefined) {
-    run({ ...call, plan, tiles: matrix.values.tiles?.call });
+    const { tiles, strips } = matrix.values;
+    run({ ...call, plan, tiles: tiles?.call, strips: strips?.call });
     return;
   }
   const { bins } = matrix.topology;
@@ -94,6 +98,12 @@ export function makeSpmmCase(spec: SpmmSpec): OperationCase {
         if (forced?.tileRows !== undefined) {
           const rows = forced.tileRows;
           matrix.values.tiles = device.unscoped(() => TiledCopy.of(matrix, rows));
+        }
+        if (forced?.stripRows !== undefined) {
+          const rows = forced.stripRows;
+          const { rowPointers, columnIndices, columns } = pattern;
+          const { strips } = countAllStrips(rowPointers, columnIndices, new Int32Array(columns));
+          matrix.values.strips = device.unscoped(() => StripCopy.of(matrix, rows, strips[rows]));
         }
         return {
           inputs: [...matrix.ownedTensors(), dense],

@@ -28,6 +28,10 @@ constexpr int kBinRounds = 6;
 constexpr int kMaxCluster = 8;
 constexpr int64_t kMostItems = 65535;
 
+// Strips: warps of a block, which share strips or take one each.
+constexpr int kStripWarps = 8;
+constexpr int kStripThreads = 32 * kStripWarps;
+
 // Block-sparse: a block row of C times kBlockTileColumns columns by one CTA of 8 x 16 threads.
 constexpr int kBlockThreadRows = 8;
 constexpr int kBlockThreadColumns = 16;
@@ -46,6 +50,7 @@ bool has_bins(DType dtype, const SpmmPlan& plan);
 bool has_tiles(const SpmmPlan& plan, int tile_rows);
 bool has_panel(const SpmmPlan& plan);
 bool has_float_tiles(const SpmmPlan& plan, int tile_rows);
+bool has_strips(const SpmmPlan& plan, int strip_rows);
 
 template <typename T>
 Status launch_group(const SpmmParams& params, const LaunchContext& context);
@@ -56,6 +61,7 @@ Status launch_bins(const SpmmParams& params, const LaunchContext& context);
 template <typename T>
 Status launch_tiles(const SpmmParams& params, const LaunchContext& context);
 Status launch_float_tiles(const SpmmParams& params, const LaunchContext& context);
+Status launch_strips(const SpmmParams& params, const LaunchContext& context);
 Status launch_panel(const SpmmParams& params, const LaunchContext& context);
 Status launch_csr(const SpmmParams& params, const LaunchContext& context);
 Status launch_block(const SpmmParams& params, const LaunchContext& context);

@@ -101,6 +101,24 @@ Status run_panel(const SpmmParams& p, const LaunchContext& context) {
   return launch_panel(p, context);
 }
 
+Status run_strips(const SpmmParams& p, const LaunchContext& context) {
+  if (p.dtype != DType::kFloat32 || !p.pattern.is_csr()) return Status::unsupported("spmm: strips need a CSR matrix in float32");
+  if (p.strips.rows == 0) return Status::unsupported("spmm: the matrix has no copy in strips");
+  if (p.values_stride != 0) return Status::unsupported("spmm: strips need one set of values");
+  if (!has_strips(p.plan, p.strips.rows)) return Status::unsupported("spmm: no strip kernel of this shape");
+  if (!takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
+  if (p.plan.vector > 4 && p.n % (p.plan.vector * p.plan.lanes) != 0) {
+    return Status::unsupported("spmm: these strips need whole tiles of columns");
+  }
+  if (p.ldb > UINT32_MAX / static_cast<int64_t>(sizeof(float))) {
+    return Status::unsupported("spmm: rows of B are 4 GiB apart or more");
+  }
+  if (!aligned(p.strips.columns) || !aligned(p.strips.values) || !aligned(p.strips.items)) {
+    return Status::unsupported("spmm: strips need multiples of 16 bytes");
+  }
+  return launch_strips(p, context);
+}
+
 bool power_of_two(int value, int most) { return value >= 1 && value <= most && (value & (value - 1)) == 0; }
 
 }  // namespace
@@ -141,6 +159,12 @@ bool has_float_tiles(const SpmmPlan& plan, int tile_rows) {
   return shape && power_of_two(plan.cluster, kMaxCluster);
 }
 
+bool has_strips(const SpmmPlan& plan, int strip_rows) {
+  if (!power_of_two(plan.warps, kStripWarps)) return false;
+  if (strip_rows == 4) return (plan.vector == 4 && plan.lanes == 32) || (plan.vector == 8 && plan.lanes == 16);
+  return strip_rows == 8 && plan.vector == 4 && (plan.lanes == 8 || plan.lanes == 16 || plan.lanes == 32);
+}
+
 bool has_panel(const SpmmPlan& plan) {
   const int rows = plan.warp_rows;
   return (rows == 1 || rows == 4 || rows == 8 || rows == 16) && power_of_two(plan.cluster, kMaxCluster);
@@ -160,6 +184,8 @@ Status spmm(const SpmmParams& params, const LaunchContext& context) {
       return spmm_kernels::run_tiles(params, context);
     case SpmmVariant::kPanel:
       return spmm_kernels::run_panel(params, context);
+    case SpmmVariant::kStrips:
+      return spmm_kernels::run_strips(params, context);
     default:
       return a.is_csr() ? spmm_kernels::launch_csr(params, context) : spmm_kernels::launch_block(params, context);
   }

@@ -3,16 +3,16 @@ import type { View } from '../backend.js';
 import type { SparsePattern } from './sparse-pattern.js';
 
 /** As SpmmVariant of cuda/api/spmm.h, in its order. */
-export const spmmVariants = ['row-split', 'row-group', 'tiles', 'row-bins', 'panel'] as const;
+export const spmmVariants = ['row-split', 'row-group', 'tiles', 'row-bins', 'panel', 'strips'] as const;
 export type SpmmVariant = (typeof spmmVariants)[number];
 
 /** How a backend is to compute it; the CPU heeds only whether it reads `tiles`. */
 export interface SpmmPlan {
   readonly variant: SpmmVariant;
-  /** Row group and bins: columns of a lane, and consecutive ones of them that it loads at once. */
+  /** Row group, bins and strips: columns of a lane; of the first two consecutive ones of them that it loads at once. */
   readonly vector: number;
   readonly piece: number;
-  /** Row group and bins: lanes over columns, groups of lanes and warps over the entries of a row. */
+  /** Row group and bins: lanes over columns, groups of lanes and warps over the entries of a row. Strips: lanes over columns, warps of a strip. */
   readonly lanes: number;
   readonly splits: number;
   readonly warps: number;
@@ -76,6 +76,28 @@ export interface TilesCall {
   readonly cuts: number;
 }
 
+/** Rows of a strip. */
+export const stripHeights = [4, 8] as const;
+export type StripHeight = (typeof stripHeights)[number];
+/** The columns of a strip are filled up to a multiple of this many: kSpmmStripStep of cuda/api/spmm.h. */
+export const stripStep = 4;
+
+/** A in strips of `rows` rows: the columns in which a strip stores anything, and dense values. */
+export interface StripsCall {
+  readonly rows: StripHeight;
+  readonly count: number;
+  /** int32 [count], ascending in a strip; what fills up a multiple of `stripStep` repeats the last. */
+  readonly columns: View;
+  /** [count, rows] */
+  readonly values: View;
+  /** As of TilesCall, of strips. */
+  readonly table: View;
+  readonly items: number;
+  readonly longest: number;
+  readonly parts: number;
+  readonly cuts: number;
+}
+
 /** C = alpha A B + beta C for each of `batch` problems. Strides are in elements; 0 shares one operand. */
 export interface SpmmCall {
   readonly dtype: FloatDType;
@@ -103,6 +125,24 @@ export interface SpmmCall {
   readonly bins: RowBinsCall | undefined;
   /** For plans of the variant 'tiles': the same numbers as `values`. */
   readonly tiles: TilesCall | undefined;
+  /** For plans of the variant 'strips': likewise. */
+  readonly strips: StripsCall | undefined;
+}
+
+/** Writes a float32 matrix in strips. */
+export interface SpmmFillStripsCall {
+  /** CSR */
+  readonly pattern: SparsePattern;
+  /** [stored] */
+  readonly values: View;
+  /** int32 [ceil(m / stripRows) + 1], sums of the counts. */
+  readonly stripPointers: View;
+  readonly stripRows: number;
+  readonly count: number;
+  /** int32 [count] */
+  readonly columns: View;
+  /** [count, stripRows] */
+  readonly stripValues: View;
 }
 
 /** Writes a matrix in tiles. */

@@ -6,7 +6,7 @@ import { marshalNeighborhoodAttention } from './neighborhood-attention.js';
 import { marshalSddmm } from './sddmm.js';
 import { marshalSparseAttention } from './sparse-attention.js';
 import { marshalSparseSoftmax } from './sparse-softmax.js';
-import { marshalSpmm, marshalSpmmFillTiles } from './spmm.js';
+import { marshalSpmm, marshalSpmmFillStrips, marshalSpmmFillTiles } from './spmm.js';
 import { marshalTransposeValues } from './transpose-values.js';
 import { marshalW4A16Matmul } from './w4a16.js';
 
@@ -24,6 +24,7 @@ export const cudaOperations: CudaOperations = {
   sparseAttention: marshalSparseAttention,
   sparseSoftmax: marshalSparseSoftmax,
   spmm: marshalSpmm,
+  spmmFillStrips: marshalSpmmFillStrips,
   spmmFillTiles: marshalSpmmFillTiles,
   transposeValues: marshalTransposeValues,
   w4a16Matmul: marshalW4A16Matmul,

@@ -1,4 +1,9 @@
-import { type SpmmCall, type SpmmFillTilesCall, spmmVariants } from '../calls/spmm.js';
+import {
+  type SpmmCall,
+  type SpmmFillStripsCall,
+  type SpmmFillTilesCall,
+  spmmVariants,
+} from '../calls/spmm.js';
 import type { CommandWriter } from './command-writer.js';
 import { writePattern } from './sparse-pattern.js';
 
@@ -16,7 +21,7 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .view(call.values)
     .view(call.b)
     .view(call.c);
-  const { plan, bins, tiles } = call;
+  const { plan, bins, tiles, strips } = call;
   command
     .number(spmmVariants.indexOf(plan.variant))
     .number(plan.vector)
@@ -43,7 +48,25 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .number(tiles?.longest ?? 0)
     .number(tiles?.parts ?? 0)
     .number(tiles?.cuts ?? 0)
-    .view(tiles?.table);
+    .view(tiles?.table)
+    .number(strips?.rows ?? 0)
+    .number(strips?.count ?? 0)
+    .view(strips?.columns)
+    .view(strips?.values)
+    .number(strips?.items ?? 0)
+    .number(strips?.parts ?? 0)
+    .number(strips?.cuts ?? 0)
+    .view(strips?.table);
+}
+
+export function marshalSpmmFillStrips(command: CommandWriter, call: SpmmFillStripsCall): void {
+  writePattern(command, call.pattern)
+    .number(call.stripRows)
+    .number(call.count)
+    .view(call.values)
+    .view(call.stripPointers)
+    .view(call.columns)
+    .view(call.stripValues);
 }
 
 export function marshalSpmmFillTiles(command: CommandWriter, call: SpmmFillTilesCall): void {

@@ -6,6 +6,7 @@ import { runSddmm } from './sddmm.js';
 import { runSparseAttention } from './sparse-attention.js';
 import { runSparseSoftmax } from './sparse-softmax.js';
 import { runSpmm } from './spmm.js';
+import { runSpmmFillStrips } from './spmm-strips.js';
 import { runSpmmFillTiles } from './spmm-tiles.js';
 import { runTransposeValues } from './transpose-values.js';
 import { runW4A16Matmul } from './w4a16.js';
@@ -19,6 +20,7 @@ export const referenceOperations: Operations = {
   sparseAttention: runSparseAttention,
   sparseSoftmax: runSparseSoftmax,
   spmm: runSpmm,
+  spmmFillStrips: runSpmmFillStrips,
   spmmFillTiles: runSpmmFillTiles,
   transposeValues: runTransposeValues,
   w4a16Matmul: runW4A16Matmul,

@@ -1,5 +1,6 @@
 import type { SpmmCall } from '../calls/spmm.js';
 import { type HostPattern, listRow, readPattern, rowEntries } from './sparse-pattern.js';
+import { valuesInStrips } from './spmm-strips.js';
 import { valuesInTiles } from './spmm-tiles.js';
 import { decode, elementsOf, encode, readFloats } from './views.js';
 
@@ -68,12 +69,19 @@ export function spmmReference(problem: SpmmProblem, selected?: ArrayLike<number>
   return { values: result, magnitudes, terms };
 }
 
+/** As the plan's variant reads them: from a copy where it takes one. */
+function valuesOf(call: SpmmCall): Float64Array {
+  const { variant } = call.plan;
+  if (variant === 'tiles') return decode(call.dtype, valuesInTiles(call));
+  return variant === 'strips' ? decode(call.dtype, valuesInStrips(call)) : readFloats(call.values);
+}
+
 export function runSpmm(call: SpmmCall): void {
   const { pattern, width, batch, ldc, cStride, dtype } = call;
   const { values } = spmmReference({
     ...call,
     pattern: readPattern(pattern),
-    values: call.plan.variant === 'tiles' ? decode(dtype, valuesInTiles(call)) : readFloats(call.values),
+    values: valuesOf(call),
     b: readFloats(call.b),
     c: call.beta === 0 ? undefined : readFloats(call.c),
   });

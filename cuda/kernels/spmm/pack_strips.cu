@@ -1,0 +1,115 @@
+// A copy of a sparse matrix in strips of rows, for the strip kernel.   values[c, i] = A[strip row i, columns[c]], or 0
+// Layout    CSR: row_ptr[m+1], col[stored], val[stored];  strip_ptr[strips+1], columns[count], values[count, rows]
+// Tiling    a block a strip, which finds the distinct columns: a bit for each column between the strip's first and last, set where the strip
+//           stores something, and prefix sums of the bits
+// Memory    shared: a bit and, by the word, a count for each column of the span: 48 KiB for the widest
+// Roofline  writes of the copy; runs once a matrix and once after each change of its values
+// Numerics  values are copied
+// Requires  a CSR matrix in float32; columns of a strip within kSpmmMaxStripSpan of each other (others are left out)
+// Source    no paper
+
+#include <algorithm>
+
+#include "common/checked.h"
+#include "common/launch.cuh"
+#include "common/numeric.cuh"
+#include "kernels/spmm/config.h"
+
+namespace warptile {
+namespace spmm_kernels {
+namespace {
+
+constexpr int kPackThreads = 128;
+constexpr int kBits = 32;
+
+// Turns counts[words] into the sums of those before, by the first warp.
+__device__ __forceinline__ void add_before(uint32_t* counts, int words) {
+  const int lane = threadIdx.x;
+  uint32_t before = 0;
+  for (int i = 0; i < words; i += kWarpSize) {
+    const uint32_t own = i + lane < words ? counts[i + lane] : 0;
+    uint32_t sum = own;
+#pragma unroll
+    for (int offset = 1; offset < kWarpSize; offset *= 2) {
+      const uint32_t other = __shfl_up_sync(kFullMask, sum, offset);
+      if (lane >= offset) sum += other;
+    }
+    if (i + lane < words) counts[i + lane] = before + sum - own;
+    before += __shfl_sync(kFullMask, sum, kWarpSize - 1);
+  }
+}
+
+__global__ void __launch_bounds__(kPackThreads) spmm_fill_strips_kernel(const SpmmFillStripsParams p, int most_words) {
+  extern __shared__ uint32_t marks[];
+  uint32_t* before = marks + most_words;
+  const SparsePattern& a = p.pattern;
+  const int64_t first_row = static_cast<int64_t>(blockIdx.x) * p.strip_rows;
+  const int64_t last_row = min(first_row + p.strip_rows, a.rows);
+  const int begin = a.row_ptr[first_row];
+  const int end = a.row_ptr[last_row];
+  const int64_t first = p.strip_ptr[blockIdx.x];
+  const int count = static_cast<int>(p.strip_ptr[blockIdx.x + 1] - first);
+  if (begin == end || count == 0) return;
+  // Columns ascend in a row.
+  int lowest = INT32_MAX;
+  int highest = 0;
+  for (int64_t row = first_row; row < last_row; ++row) {
+    if (a.row_ptr[row] == a.row_ptr[row + 1]) continue;
+    lowest = min(lowest, a.col[a.row_ptr[row]]);
+    highest = max(highest, a.col[a.row_ptr[row + 1] - 1]);
+  }
+  const int words = min(most_words, (highest - lowest) / kBits + 1);
+  for (int i = threadIdx.x; i < words; i += kPackThreads) marks[i] = 0;
+  __syncthreads();
+  for (int i = begin + static_cast<int>(threadIdx.x); i < end; i += kPackThreads) {
+    const int place = a.col[i] - lowest;
+    if (place / kBits < words) atomicOr(marks + place / kBits, 1u << place % kBits);
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < words; i += kPackThreads) before[i] = __popc(marks[i]);
+  __syncthreads();
+  if (threadIdx.x < kWarpSize) add_before(before, words);
+  float* values = p.strip_values + first * p.strip_rows;
+  for (int64_t i = threadIdx.x; i < static_cast<int64_t>(count) * p.strip_rows; i += kPackThreads) values[i] = 0;
+  // What fills up a multiple of four comes before what is found: where all are found, nothing is left of it.
+  for (int i = max(0, count - kSpmmStripStep) + static_cast<int>(threadIdx.x); i < count; i += kPackThreads) {
+    p.columns[first + i] = highest;
+  }
+  // The sums are in place, and no zero comes after a value.
+  __syncthreads();
+  for (int word = threadIdx.x; word < words; word += kPackThreads) {
+    int place = static_cast<int>(before[word]);
+    for (uint32_t bits = marks[word]; bits != 0; bits &= bits - 1, ++place) {
+      // Where strip_ptr is not of this pattern, nothing outside of the strip is written.
+      if (place < count) p.columns[first + place] = lowest + word * kBits + __ffs(bits) - 1;
+    }
+  }
+  for (int64_t row = first_row; row < last_row; ++row) {
+    for (int i = a.row_ptr[row] + static_cast<int>(threadIdx.x); i < a.row_ptr[row + 1]; i += kPackThreads) {
+      const int bit = a.col[i] - lowest;
+      if (bit / kBits >= words) continue;
+      const int place = static_cast<int>(before[bit / kBits]) + __popc(marks[bit / kBits] & ((1u << bit % kBits) - 1));
+      if (place < count) values[static_cast<int64_t>(place) * p.strip_rows + (row - first_row)] = p.values[i];
+    }
+  }
+  // The strip kernel reads the copy before it waits for the kernel before it: it must be visible when the last block ends.
+  __threadfence();
+}
+
+}  // namespace
+}  // namespace spmm_kernels
+
+Status spmm_fill_strips(const SpmmFillStripsParams& params, const LaunchContext& context) {
+  const SparsePattern& a = params.pattern;
+  if (!a.is_csr()) return Status::invalid("spmm strips: the matrix is not CSR");
+  if (params.strip_rows != 4 && params.strip_rows != 8) return Status::invalid("spmm strips: rows are not 4 or 8");
+  const int64_t span = std::min(a.columns, kSpmmMaxStripSpan);
+  const int words = static_cast<int>(ceil_div(span, spmm_kernels::kBits));
+  LaunchShape shape;
+  shape.grid_x = ceil_div(a.rows, params.strip_rows);
+  shape.threads = spmm_kernels::kPackThreads;
+  shape.shared_bytes = 2 * sizeof(uint32_t) * words;
+  return launch(context, spmm_kernels::spmm_fill_strips_kernel, shape, params, words);
+}
+
+}  // namespace warptile

@@ -1,0 +1,155 @@
+// The kernel of spmm that takes strips of rows: its plans, and how long they take.
+
+import { noParameters, type SpmmPlan, type StripHeight } from '../backends/calls/spmm.js';
+import type { PlanDevice } from '../planning/plan-device.js';
+import type { SpmmFeatures } from './spmm-plan.js';
+import { overlapped } from './spmm-time.js';
+
+/** A copy in strips, built or thought of. */
+export interface StripFeatures {
+  readonly rows: StripHeight;
+  /** Columns of all strips. */
+  readonly count: number;
+  /** What warps take: strips, or parts of long ones. */
+  readonly items: number;
+  readonly longest: number;
+  readonly parts: number;
+}
+
+/** Matches kSpmmMaxStripSpan of cuda/api/spmm.h. */
+const widestSpan = 196_608;
+const mostColumnTiles = 65_535;
+const warpsOfBlock = 8;
+
+/** Why there can be no copy in strips; undefined where there can. */
+export function stripsProblem(features: SpmmFeatures): string | undefined {
+  const { dtype, format, batchedValues, stripSpan: span } = features;
+  if (dtype !== 'float32') return 'needs float32';
+  if (format !== 'csr') return 'needs a CSR matrix';
+  if (batchedValues) return 'needs one set of values';
+  if (span === undefined) return 'needs rows that share columns with their neighbours';
+  return span > widestSpan ? `needs strips of at most ${widestSpan} columns` : undefined;
+}
+
+/** Why a copy in strips cannot be used for these operands. */
+export function stripOperandsProblem({ vectors, farRows, width }: SpmmFeatures): string | undefined {
+  if (!vectors) return 'needs rows at multiples of 16 bytes';
+  if (farRows) return 'needs rows of B less than 4 GiB apart';
+  return width > 32 * mostColumnTiles ? `needs at most ${32 * mostColumnTiles} columns of B` : undefined;
+}
+
+/**
+ * Columns of a lane and lanes: the shapes that have a kernel, by the rows of a strip; the columns of A that a warp takes in a round. And
+ * microseconds, fitted to a sweep over every plan of 17 matrices and 32, 128 and 512 columns: over its problems the choice takes 4 %
+ * longer than the best plan on average, 1.3 times at most; the estimates are off by 12 % (root mean square).
+ *   step    a round of the longest item
+ *   column  of a strip, a thousand, of the multiprocessor
+ */
+interface StripShape {
+  readonly vector: number;
+  readonly lanes: number;
+  readonly round: number;
+  readonly step: number;
+  readonly column: number;
+}
+
+const shapes: Readonly<Record<StripHeight, readonly StripShape[]>> = {
+  4: [
+    { vector: 4, lanes: 32, round: 8, step: 0.1816, column: 4.2996 },
+    { vector: 8, lanes: 16, round: 8, step: 0.16, column: 4.4761 },
+  ],
+  8: [
+    { vector: 4, lanes: 8, round: 32, step: 0.3618, column: 2.0289 },
+    { vector: 4, lanes: 16, round: 16, step: 0.199, column: 3.924 },
+    { vector: 4, lanes: 32, round: 8, step: 0.2126, column: 6.7193 },
+  ],
+};
+
+const model = {
+  start: 1.306,
+  overlap: 0.4186,
+  first: 0.1789,
+  /** Warps that share a strip wait for each other. */
+  sharing: 0.32,
+  /** A block, of the multiprocessor. */
+  block: 0.3704,
+  /** Bytes a microsecond of operands that are read or written once. */
+  memory: 2.397e6,
+  parts: 2.5,
+};
+
+/** Every shape that fits a width: whole tiles for wide lanes; others, but for the narrowest, where most of their lanes have columns. */
+function shapesFor(width: number, rows: StripHeight): StripShape[] {
+  const [narrowest] = shapes[rows];
+  return shapes[rows].filter((shape) => {
+    const tile = shape.vector * shape.lanes;
+    return shape.vector === 8 ? width % tile === 0 : shape === narrowest || 2 * width > tile;
+  });
+}
+
+const planOf = ({ vector, lanes }: StripShape, warps: number): SpmmPlan => ({
+  ...noParameters,
+  variant: 'strips',
+  vector,
+  lanes,
+  warps,
+});
+
+const sharings = [1, 2, 4, 8] as const;
+
+/** @internal Every plan that has a kernel for the copy. */
+export function stripPlans(features: Pick<SpmmFeatures, 'width'>, rows: StripHeight): SpmmPlan[] {
+  return shapesFor(features.width, rows).flatMap((shape) => sharings.map((warps) => planOf(shape, warps)));
+}
+
+/** The plan that is expected to be fastest, and its microseconds. */
+export function bestStripPlan(
+  features: SpmmFeatures,
+  strips: StripFeatures,
+  device: PlanDevice,
+): { plan: SpmmPlan; us: number } {
+  let best: { shape: StripShape; warps: number; us: number } | undefined;
+  for (const shape of shapesFor(features.width, strips.rows)) {
+    for (const warps of sharings) {
+      const us = shapeTime(features, strips, device, shape, warps);
+      if (best === undefined || us < best.us) best = { shape, warps, us };
+    }
+  }
+  const { shape, warps, us } = best as NonNullable<typeof best>;
+  return { plan: planOf(shape, warps), us };
+}
+
+/** @internal */
+export function stripsTime(
+  features: SpmmFeatures,
+  strips: StripFeatures,
+  device: PlanDevice,
+  { vector, lanes, warps }: SpmmPlan,
+): number {
+  const found = shapes[strips.rows].find((shape) => shape.vector === vector && shape.lanes === lanes);
+  return found === undefined ? Number.POSITIVE_INFINITY : shapeTime(features, strips, device, found, warps);
+}
+
+function shapeTime(
+  { rows, columns, width, batch }: SpmmFeatures,
+  strips: StripFeatures,
+  device: PlanDevice,
+  { vector, lanes, round, step, column }: StripShape,
+  warps: number,
+): number {
+  const { count, longest, parts } = strips;
+  const items = Math.max(1, strips.items);
+  const across = Math.ceil(width / (vector * lanes)) * batch;
+  const load = (Math.ceil((items * warps) / warpsOfBlock) * across) / device.multiprocessors;
+  const waves = load < 4 ? Math.ceil(load) : load + 0.5;
+  const taken = Math.ceil(count / items / round / warps) * round;
+  const touched = width * batch * (Math.min(columns, count) + rows) + count * (1 + strips.rows);
+  const us = overlapped(
+    model.start,
+    model.overlap,
+    model.first + Math.ceil(longest / round / warps) * step,
+    waves * (model.block + (warpsOfBlock * taken * column) / 1000),
+    (4 * touched) / model.memory,
+  );
+  return us + (warps > 1 ? model.sharing : 0) + (parts > 0 ? model.parts : 0);
+}
