@@ -1,5 +1,6 @@
 import { type SpmmCall, tileHeights } from '../lib/backends/calls/spmm.js';
 import { binRows } from '../lib/formats/row-bins.js';
+import { streamColumn, streamRows } from '../lib/formats/row-stream.js';
 import { countTiles, type PanelTiles, shareTable, shareTiles } from '../lib/formats/tile-counts.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 import { groupPlans } from '../lib/ops/spmm-gather-plans.js';
@@ -39,6 +40,7 @@ describe('selectSpmm', () => {
       'row-bins',
       'tiles',
       'panel',
+      'stream',
       'strips',
     ]);
     for (const { us, problem } of candidates) expect(us === undefined).toBe(problem !== undefined);
@@ -133,9 +135,9 @@ describe('binRows', () => {
     lengths[1024] = 1024;
     lengths[2999] = 513;
     const rowPointers = pointers(lengths);
-    const { items, segments, longRows, limit, atLeast, table } = binRows(rowPointers, 4000) ?? fail();
+    const { items, segments, longRows, limit, atLeast, table, stream } = binRows(rowPointers, 4000) ?? fail();
     expect(limit).toBe(512);
-    expect(table.length).toBe(4 * items + 3 * longRows);
+    expect(stream.at).toBe(4 * Math.ceil((4 * items + 3 * longRows) / 4));
     expect(longRows).toBe(4);
     expect(segments).toBe(8 + 2 + 2 + 2);
     expect(items).toBe(lengths.length - longRows + segments);
@@ -170,6 +172,82 @@ describe('binRows', () => {
       next = past;
     }
     expect(next).toBe(segments);
+  });
+});
+
+describe('streamRows and streamColumn', () => {
+  // Counts of the rows' entries: long ones, empty ones in all places, more of them than a stretch or a step takes.
+  const random = new Random('stream');
+  const lengths = Array.from({ length: 3000 }, () => (random.unit() < 0.3 ? 0 : random.integer(1, 20)));
+  lengths.fill(0, 0, 70);
+  lengths.fill(0, 1000, 1300);
+  lengths.fill(0, 2950);
+  for (const [row, length] of [
+    [0, 40],
+    [71, 5000],
+    [400, 17],
+    [401, 64],
+    [402, 65],
+    [900, 20_001],
+    [2000, 512],
+    [2001, 513],
+    [2949, 1025],
+  ]) {
+    lengths[row] = length;
+  }
+  const rowPointers = new Int32Array(lengths.length + 1);
+  for (const [row, length] of lengths.entries()) rowPointers[row + 1] = rowPointers[row] + length;
+  const steps = new Uint8Array(rowPointers[lengths.length]);
+  const tables = { wide: streamRows(rowPointers, steps), column: streamColumn(rowPointers) };
+
+  test.each(['wide', 'column'] as const)('write every row once from every entry: %s', (kind) => {
+    const { items, segments, longRows, blockItems, warpItems, table, longest, stretch } = tables[kind];
+    expect(table.length).toBe(4 * items + 3 * longRows);
+    const written = new Uint8Array(lengths.length);
+    const read = new Uint8Array(steps.length);
+    const slots: (readonly number[] | undefined)[] = new Array(segments).fill(undefined);
+    for (let item = 0; item < items; ++item) {
+      const [first, past, target, extra] = table.slice(4 * item, 4 * item + 4);
+      for (let entry = first; entry < past; ++entry) ++read[entry];
+      if (item < blockItems + warpItems) {
+        expect(past - first).toBeLessThanOrEqual(longest);
+        expect(steps.subarray(first, past).every((step) => kind === 'column' || step === 0)).toBe(true);
+        if (target < 0) slots[~target] = [first, past];
+        else {
+          ++written[target];
+          expect([first, past]).toEqual([rowPointers[target], rowPointers[target + 1]]);
+        }
+      } else if (kind === 'column') {
+        expect([first, past]).toEqual([rowPointers[target], rowPointers[target + extra]]);
+        expect(past - first + (first % 4)).toBeLessThanOrEqual(1024);
+        for (let row = target; row < target + extra; ++row) ++written[row];
+      } else {
+        expect(past - first).toBeLessThanOrEqual(stretch);
+        let row = target - extra;
+        for (let i = 0; i < extra; ++i) ++written[row++];
+        for (let entry = first; entry < past; ++entry) {
+          expect(entry < rowPointers[row + 1]).toBe(true);
+          if (steps[entry] > 0) expect(entry).toBe(rowPointers[row + 1] - 1);
+          for (let i = 0; i < steps[entry]; ++i) ++written[row++];
+        }
+      }
+    }
+    let slot = 0;
+    for (let i = 0; i < longRows; ++i) {
+      const [row, first, past] = table.slice(4 * items + 3 * i, 4 * items + 3 * i + 3);
+      ++written[row];
+      expect(first).toBe(slot);
+      let at = rowPointers[row];
+      for (; slot < past; ++slot) {
+        expect(slots[slot]?.[0]).toBe(at);
+        at = slots[slot]?.[1] ?? 0;
+      }
+      expect(at).toBe(rowPointers[row + 1]);
+    }
+    expect(slot).toBe(segments);
+    expect(written.every((times) => times === 1)).toBe(true);
+    expect(read.every((times) => times === 1)).toBe(true);
+    expect(segments).toBeGreaterThan(0);
   });
 });
 

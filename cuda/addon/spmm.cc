@@ -24,13 +24,15 @@ SpmmPlan read_plan(CommandReader& in) {
   return plan;
 }
 
-SpmmBins read_bins(CommandReader& in) {
+SpmmBins read_bins(CommandReader& in, int64_t stored) {
   SpmmBins bins;
   bins.items = in.small_size("items");
   bins.segments = in.small_size("segments");
   bins.long_rows = in.small_size("long rows");
   bins.data = in.optional_int32_input("row bins", {4 * bins.items + 3 * bins.long_rows});
   if (bins.items > 0 && bins.data == nullptr) CommandReader::fail("row bins", "are missing");
+  // Four to an element of the table.
+  bins.steps = reinterpret_cast<const uint8_t*>(in.optional_int32_input("steps", {ceil_div(stored, 4)}));
   return bins;
 }
 
@@ -98,7 +100,7 @@ SpmmCommand read_spmm(CommandReader& in) {
   p.c = in.output("c", bytes, {strided_extent("c", p.batch, p.c_stride, a.rows, p.ldc, p.n)});
   p.plan = read_plan(in);
   command.padded = in.flag("padded");
-  p.bins = read_bins(in);
+  p.bins = read_bins(in, a.stored);
   p.tiles = read_tiles(in, a.rows, bytes);
   p.strips = read_strips(in);
   in.finish();

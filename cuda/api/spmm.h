@@ -13,35 +13,39 @@ enum class SpmmVariant : int {
   kTiles = 2,     // a copy of A in dense tiles, on tensor cores or, float32, CUDA cores
   kRowBins = 3,   // CSR: blocks, warps or parts of warps take rows by their lengths
   kPanel = 4,     // CSR, float32: a panel of B in shared memory
-  kStrips = 5,    // CSR, float32: a copy of A in strips of rows, without the columns in which a strip stores nothing
+  kStream = 5,    // CSR: groups of lanes or, for one column, blocks take equal shares of entries
+  kStrips = 6,    // CSR, float32: a copy of A in strips of rows, without the columns in which a strip stores nothing
 };
 
 // How lib/ops/spmm-plan.ts chose to run it; checked again before a launch.
 struct SpmmPlan {
   SpmmVariant variant = SpmmVariant::kRowSplit;
-  // Row group, row bins: columns of a lane, and consecutive ones of them that it loads at once: 1 and 1; 4 and 1; as many as 16 bytes
-  // hold, all of them or, of half types, 2. Strips: columns of a lane, 4 or 8.
+  // Row group, row bins, stream: columns of a lane, and consecutive ones of them that it loads at once: 1 and 1; 4 and 1; as many as 16
+  // bytes hold, all of them or, of half types, 2. Strips: columns of a lane, 4 or 8.
   int vector = 1;
   int piece = 1;
-  int lanes = 32;   // row group, row bins, strips: lanes side by side over columns
+  int lanes = 32;   // row group, row bins, stream, strips: lanes side by side over columns
   int splits = 1;   // row group, row bins: groups of lanes over the entries of a row that shares a warp
   int warps = 1;    // row group: warps over the entries of a row; tiles: that multiply together, 4 with Hopper's instructions;
                     // strips: that share a strip
   int columns = 0;  // tiles: columns of C that a block computes
   int cluster = 1;  // tiles, panel: blocks of a cluster that share the depth of a tile of C
-  int64_t block_items = 0;  // row bins: the first items, which take a block each
-  int64_t warp_items = 0;   // row bins: the next ones, which take a warp each
+  int64_t block_items = 0;  // row bins, stream: the first items, which take a block each
+  int64_t warp_items = 0;   // row bins, stream: the next ones, which take a warp each
   int warp_rows = 0;        // panel: rows of a warp
 };
 
-// Rows in the order of descending length, those too long for one block cut into segments that are summed apart, then added in
-// order. Of lib/formats/row-bins.ts.
+// A table of items that the lanes of a plan take. Row bins: rows in the order of descending length, those too long for one block cut
+// into segments that are summed apart, then added in order. Of lib/formats/row-bins.ts. Stream: long rows and their segments, then
+// stretches of whole rows. Of lib/formats/row-stream.ts.
 struct SpmmBins {
-  int64_t items = 0;      // rows and segments; 0 where there is no such table
+  int64_t items = 0;      // 0 where there is no such table
   int64_t segments = 0;   // of all items
   int64_t long_rows = 0;  // that are cut
-  // [items, 4]: first and past the last entry; row or, of a segment, ~slot; 0; then [long_rows, 3]: row, first and past its last slot
+  // [items, 4]: first and past the last entry; row or, of a segment, ~slot; row bins: 0, stream: empty rows before the first one, stream
+  // of one column: rows; then [long_rows, 3]: row, first and past its last slot
   const int32_t* data = nullptr;
+  const uint8_t* steps = nullptr;  // stream, but of one column: [stored], see kernels/spmm/stream.cuh
 };
 
 // A in dense tiles [rows, kSpmmTileDepth], panel by panel of `rows` rows; tiles without entries are left out.

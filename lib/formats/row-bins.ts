@@ -1,5 +1,7 @@
 // Rows of very different lengths in the order in which a kernel takes them.
 
+import { type StreamTable, streamColumn, streamRows } from './row-stream.js';
+
 /** The rows of a pattern by descending length, the longest ones cut into segments. */
 export interface RowBins {
   /** Rows and segments. */
@@ -13,10 +15,18 @@ export interface RowBins {
   readonly atLeast: readonly number[];
   /**
    * [items, 4]: first and past the last entry; row or, of a segment, ~slot; 0; then [longRows, 3]: row, first and past its last slot.
-   * Items of the same power of two keep their order.
+   * Items of the same power of two keep their order. Then come the tables of `stream` and `column`, and the steps of `stream`.
    */
   readonly table: Int32Array;
+  readonly stream: PlacedTable;
+  /** For products with one column. */
+  readonly column: PlacedTable;
+  /** Where the steps begin in `table`, four an element. */
+  readonly stepsAt: number;
 }
+
+/** What is known of a table, and where in `RowBins.table` it begins. */
+export type PlacedTable = Omit<StreamTable, 'table'> & { readonly at: number };
 
 /** A row is cut past this many entries, or past four times the mean. A power of two. */
 const shortestSegment = 512;
@@ -50,7 +60,19 @@ export function binRows(rowPointers: Int32Array, longestRow: number): RowBins | 
     items += whole + (rest > 0 || length === 0 ? 1 : 0);
   }
   const starts = startsOf(counts);
-  const table = new Int32Array(4 * items + 3 * longRows);
+  const steps = new Uint8Array(rowPointers[rows]);
+  const streams = [streamRows(rowPointers, steps), streamColumn(rowPointers)];
+  let size = 4 * items + 3 * longRows;
+  const [stream, column] = streams.map(({ table: { length }, ...rest }) => {
+    const at = aligned(size);
+    size = at + length;
+    return { ...rest, at };
+  });
+  const stepsAt = aligned(size);
+  const table = new Int32Array(stepsAt + Math.ceil(steps.length / 4));
+  table.set(streams[0].table, stream.at);
+  table.set(streams[1].table, column.at);
+  new Uint8Array(table.buffer).set(steps, 4 * stepsAt);
   let slot = 0;
   let next = 4 * items;
   for (let row = 0; row < rows; ++row) {
@@ -73,7 +95,12 @@ export function binRows(rowPointers: Int32Array, longestRow: number): RowBins | 
   const atLeast: number[] = [];
   // Bin i + 1 holds 2^i to 2^(i + 1) - 1 entries; starts now tell where each bin ends.
   for (let bin = 1; bin < counts.length; ++bin) atLeast.push(starts[bin]);
-  return Object.freeze({ items, segments, longRows, limit, atLeast, table });
+  return Object.freeze({ items, segments, longRows, limit, atLeast, table, stream, column, stepsAt });
+}
+
+/** Elements of 4 bytes up to where 16 bytes begin. */
+function aligned(elements: number): number {
+  return 4 * Math.ceil(elements / 4);
 }
 
 /** 0 for no entry, 1 for one, 2 for two and three, 3 for four to seven, ... */

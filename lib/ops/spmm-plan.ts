@@ -18,6 +18,7 @@ import {
   splitTime,
 } from './spmm-gather-plans.js';
 import { panelPlans, panelProblem, panelTime } from './spmm-panel.js';
+import { streamPlan, streamProblem, streamTime } from './spmm-stream.js';
 import { bestStripPlan, type StripFeatures, stripOperandsProblem, stripsProblem } from './spmm-strips.js';
 import { bestTilePlan, type TileFeatures, tilesProblem } from './spmm-tiles-plan.js';
 
@@ -30,7 +31,7 @@ export interface SpmmFeatures {
   /** Stored entries. */
   readonly stored: number;
   readonly longestRow: number;
-  readonly bins: Pick<RowBins, 'items' | 'segments' | 'limit' | 'atLeast'> | undefined;
+  readonly bins: Pick<RowBins, 'items' | 'segments' | 'limit' | 'atLeast' | 'stream' | 'column'> | undefined;
   /** Columns of B and C. */
   readonly width: number;
   readonly batch: number;
@@ -73,6 +74,7 @@ export function spmmVariantsFor(features: SpmmFeatures, device: PlanDevice): Spm
     rowBins(features, device, memory),
     tiles(features, device),
     panel(features, device),
+    stream(features, memory),
   ];
   found.push(strips(features, device, found));
   return found;
@@ -128,6 +130,7 @@ function describeParameters(plan: SpmmPlan): string {
   const { variant, vector, piece, lanes, splits, warps, columns, cluster, blockItems, warpItems, warpRows } =
     plan;
   if (variant === 'panel') return `rows ${warps * warpRows}, cluster ${cluster}`;
+  if (variant === 'stream') return `vector ${vector}, blocks ${blockItems}, warps ${warpItems}`;
   const loads = piece < vector ? `vector ${vector} by ${piece}` : `vector ${vector}`;
   if (variant === 'row-bins') {
     return `${loads}, lanes ${lanes}, splits ${splits}, blocks ${blockItems}, warps ${warpItems}`;
@@ -187,6 +190,12 @@ function tiles(features: SpmmFeatures, device: PlanDevice): SpmmFound {
 function panel(features: SpmmFeatures, device: PlanDevice): SpmmFound {
   const time = (plan: SpmmPlan): number => panelTime(features, device, plan);
   return bestOf('panel', panelProblem(features), panelPlans(device), time);
+}
+
+function stream(features: SpmmFeatures, memory: MemoryTimes): SpmmFound {
+  const problem = gatherProblem(features) ?? streamProblem(features);
+  if (problem !== undefined) return ruledOut('stream', problem);
+  return { variant: 'stream', plan: streamPlan(features), us: streamTime(features, memory) };
 }
 
 /**

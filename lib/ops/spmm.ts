@@ -1,3 +1,4 @@
+import type { View } from '../backends/backend.js';
 import {
   type RowBinsCall,
   type SpmmCall,
@@ -291,14 +292,29 @@ export function spmmCall(
     alpha,
     beta,
     plan,
-    bins: plan.variant === 'row-bins' ? binsCall(topology, bins) : undefined,
+    bins: tableOf(plan, topology, bins),
     tiles: tiles?.call,
     strips: strips?.call,
   };
 }
 
-function binsCall({ bins }: Topology, table: Tensor | undefined): RowBinsCall | undefined {
-  if (bins === undefined || table === undefined) return undefined;
-  const { items, segments, longRows } = bins;
-  return { items, segments, longRows, table: table.view };
+/** @internal The table that a plan needs. */
+export function tableOf(
+  { variant, lanes }: SpmmPlan,
+  { bins, stored }: Topology,
+  tensor: Tensor | undefined,
+): RowBinsCall | undefined {
+  if (bins === undefined || tensor === undefined) return undefined;
+  const part = (at: number, elements: number): View => {
+    const { buffer, byteOffset, dtype } = tensor.view;
+    return { buffer, byteOffset: byteOffset + 4 * at, elements, dtype };
+  };
+  if (variant === 'row-bins') {
+    const { items, segments, longRows } = bins;
+    return { items, segments, longRows, table: part(0, 4 * items + 3 * longRows), steps: undefined };
+  }
+  if (variant !== 'stream') return undefined;
+  const { items, segments, longRows, at } = lanes === 1 ? bins.column : bins.stream;
+  const steps = lanes === 1 ? undefined : part(bins.stepsAt, Math.ceil(stored / 4));
+  return { items, segments, longRows, table: part(at, 4 * items + 3 * longRows), steps };
 }

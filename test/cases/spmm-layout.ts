@@ -19,6 +19,7 @@ import type { OperationCase } from '../harness/case.js';
 import { draw, roundTo } from '../harness/draw.js';
 import { csr, drawPattern, type PatternSpec, patternName, uploadSparse } from './sparse-patterns.js';
 import { type ForcedPlan, runForced } from './spmm.js';
+import { forcedStream } from './spmm-variants.js';
 
 /** First column of a range, and columns of the tensor. */
 type Place = readonly [first: number, wide: number];
@@ -253,7 +254,7 @@ function rangeSpecs(dtype: FloatDType): Spec[] {
   return specs;
 }
 
-const someBins = { items: 0, segments: 0, limit: 512, atLeast: new Array<number>(10).fill(0) };
+const someBins = { atLeast: new Array<number>(10).fill(0) };
 
 /** Every kind of kernel over ranges that take vectors and ranges that do not. */
 function* forcedSpecs(dtype: FloatDType): Iterable<Spec> {
@@ -281,6 +282,11 @@ function* forcedSpecs(dtype: FloatDType): Iterable<Spec> {
         items: [2, 9],
       };
       yield { pattern: csr(150, 61, 'skewed', 0.15), width, dtype, b, out, forced, beta: 1 };
+    }
+    if (width === 1 || (vectors && 2 * width > (dtype === 'float32' ? 32 : 64))) {
+      for (const pattern of [csr(150, 61, 'skewed', 0.15), csr(90, 1300, 'longRows', 0.9)]) {
+        yield { pattern, width, dtype, b, out, forced: forcedStream, beta: 1 };
+      }
     }
     if (dtype === 'float32') continue;
     for (const tileRows of tileHeights) {

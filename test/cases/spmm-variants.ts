@@ -8,7 +8,7 @@ import { stripPlans } from '../../lib/ops/spmm-strips.js';
 import { type TileFeatures, tilePlans, tileSizes } from '../../lib/ops/spmm-tiles-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
 import { blockShapes, csr, type PatternSpec, plant } from './sparse-patterns.js';
-import type { SpmmSpec } from './spmm.js';
+import type { ForcedPlan, SpmmSpec } from './spmm.js';
 
 type Size = readonly [number, number, number];
 
@@ -63,7 +63,7 @@ const binsName = ({ vector, piece, lanes, splits }: SpmmPlan): string =>
 
 function binSpecs(dtype: FloatDType): SpmmSpec[] {
   const specs: SpmmSpec[] = [];
-  const bins = { items: 0, segments: 0, limit: 512, atLeast: new Array<number>(10).fill(0) };
+  const bins = { atLeast: new Array<number>(10).fill(0) };
   const shares = [
     [0, 0],
     [3, 9],
@@ -254,6 +254,22 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
       if (i % 3 === (width + 2) % 3) add(csr(70, 150, 'skewed', 0.2), { batches: [undefined, 3], beta: 1 });
     });
   }
+  const padded: ForcedPlan = {
+    name: 'padded stream',
+    plan: { ...forcedStream.plan, padded: true },
+  };
+  for (const width of [34, 65, 129]) {
+    const reduced = dtype !== 'bfloat16' && width === 34;
+    specs.push({ pattern: csr(67, 61, 'skewed', 0.15), width, dtype, forced: padded, beta: -1, reduced });
+    specs.push({ pattern: csr(60, 1300, 'longRows', 0.9), width, dtype, forced: padded });
+    specs.push({
+      pattern: csr(90, 60, 'skewed', 0.12),
+      width,
+      dtype,
+      forced: padded,
+      batches: [undefined, 2],
+    });
+  }
   specs.push({
     pattern: csr(21, 18, 'skewed', 0.3),
     width: 5,
@@ -261,6 +277,47 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
     batches: [3, undefined],
     forced: { name: 'padded split', plan: { variant: 'row-split', ...noParameters, padded: true } },
   });
+  return specs;
+}
+
+/** A stream: the plan is that of the matrix. */
+export const forcedStream: ForcedPlan = { name: 'stream', plan: { variant: 'stream', ...noParameters } };
+
+// Stretches of 16 entries: long rows of a warp, of a block, in segments; many empty ones, at the beginning, in the middle and at the end.
+const streamPatterns: readonly PatternSpec[] = [
+  csr(67, 61, 'skewed', 0.15),
+  csr(90, 60, 'skewed', 0.12),
+  csr(400, 200, 'longRows', 0.9),
+  csr(60, 1300, 'longRows', 0.9),
+  csr(5000, 40, 'uniform', 0.02),
+  csr(4100, 7, 'lastColumn'),
+  csr(4100, 3, 'empty'),
+  csr(300, 2500, 'longRows', 0.9),
+];
+
+function streamSpecs(dtype: FloatDType): SpmmSpec[] {
+  const specs: SpmmSpec[] = [];
+  const add = (pattern: PatternSpec, width: number, rest: Partial<SpmmSpec> = {}): void => {
+    specs.push({ pattern, width, dtype, forced: forcedStream, ...rest });
+  };
+  const widths = dtype === 'float32' ? [1, 20, 32, 36, 100] : [1, 40, 64, 72, 200];
+  for (const pattern of streamPatterns) {
+    for (const width of widths) {
+      if (width === widths[4] && pattern.rows > 1000) continue;
+      add(pattern, width, { reduced: dtype !== 'bfloat16' && pattern.rows < 100 && width < 100 });
+    }
+  }
+  // Blocks of one column in rounds, and past the last of them.
+  add(csr(9, 9000, 'longRows'), 1);
+  add(csr(9, 9000, 'longRows', 0.9), 1, { batches: [2, 2], alpha: 2, beta: -1 });
+  for (const width of [1, widths[2], widths[3]]) {
+    for (const pattern of [streamPatterns[0], streamPatterns[3], streamPatterns[4]]) {
+      add(pattern, width, { alpha: 2, beta: -1 });
+      if (pattern.rows < 100) add(pattern, width, { batches: [3, 3], beta: 0.5 });
+    }
+    add(streamPatterns[0], width, { batches: [2, undefined], alpha: -0.5 });
+    for (const step of [3, 7]) add(csr(30, 40, 'skewed', 0.3), width, { special: nonFinite(step) });
+  }
   return specs;
 }
 
@@ -321,11 +378,12 @@ function stripSpecs(dtype: FloatDType): SpmmSpec[] {
   return specs;
 }
 
-/** Row groups and row bins of every shape, panels, strips, and tiles of every size and cluster; padded copies. */
+/** Row groups and row bins of every shape, streams, panels, strips, and tiles of every size and cluster; padded copies. */
 export function variantSpecsOf(dtype: FloatDType): SpmmSpec[] {
   return [
     ...groupSpecs(dtype),
     ...binSpecs(dtype),
+    ...streamSpecs(dtype),
     ...tileSpecs(dtype),
     ...panelSpecs(dtype),
     ...stripSpecs(dtype),

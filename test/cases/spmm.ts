@@ -5,7 +5,9 @@ import type { SparseMatrix } from '../../lib/formats/sparse-matrix.js';
 import { StripCopy } from '../../lib/formats/strip-copy.js';
 import { countAllStrips } from '../../lib/formats/strip-counts.js';
 import { TiledCopy } from '../../lib/formats/tiled-copy.js';
-import { spmm, spmmCall } from '../../lib/ops/spmm.js';
+import { paddedColumns } from '../../lib/ops/padding.js';
+import { spmm, spmmCall, tableOf } from '../../lib/ops/spmm.js';
+import { streamPlan } from '../../lib/ops/spmm-stream.js';
 import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { errorBounds } from '../harness/bound.js';
@@ -43,7 +45,7 @@ export interface SpmmSpec {
 /** A kernel to run instead of the one that the planner chooses. */
 export interface ForcedPlan {
   readonly name: string;
-  /** Of row bins: without the items that take a block or a warp each. */
+  /** Of row bins: without the items that take a block or a warp each. Of a stream: the variant alone. */
   readonly plan: SpmmPlan;
   readonly tileRows?: TileHeight;
   readonly stripRows?: StripHeight;
@@ -54,16 +56,21 @@ export interface ForcedPlan {
 /** Runs `call` by the kernel that `forced` says. */
 export function runForced(call: SpmmCall, matrix: SparseMatrix, { plan, items }: ForcedPlan): void {
   const { spmm: run } = matrix.device.backend.operations;
-  if (items === undefined) {
+  const { topology, bins } = matrix;
+  if (plan.variant === 'stream') {
+    const { padded } = plan;
+    const width = padded ? paddedColumns(call.width, call.dtype) : call.width;
+    const own = { ...streamPlan({ dtype: call.dtype, width, bins: topology.bins }), padded };
+    run({ ...call, plan: own, bins: tableOf(own, topology, bins) });
+  } else if (items === undefined) {
     const { tiles, strips } = matrix.values;
     run({ ...call, plan, tiles: tiles?.call, strips: strips?.call });
-    return;
+  } else {
+    const most = topology.bins?.items ?? 0;
+    const blockItems = Math.min(items[0], most);
+    const warpItems = Math.min(items[1], most - blockItems);
+    run({ ...call, plan: { ...plan, blockItems, warpItems }, bins: tableOf(plan, topology, bins) });
   }
-  const { bins } = matrix.topology;
-  if (bins === undefined || matrix.bins === undefined) throw new Error('the rows are about equally long');
-  const blockItems = Math.min(items[0], bins.items);
-  const warpItems = Math.min(items[1], bins.items - blockItems);
-  run({ ...call, plan: { ...plan, blockItems, warpItems }, bins: { ...bins, table: matrix.bins.view } });
 }
 
 export function makeSpmmCase(spec: SpmmSpec): OperationCase {

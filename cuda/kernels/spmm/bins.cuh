@@ -25,6 +25,7 @@
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
 #include "kernels/spmm/entries.cuh"
+#include "kernels/spmm/segments.cuh"
 
 namespace warptile::spmm_kernels {
 
@@ -194,29 +195,6 @@ __global__ void __launch_bounds__(kBinThreads, Columns::kPieces == 1 ? kBinBlock
   }
 }
 
-// Adds the segments of each long row, in order: a thread a column.
-template <typename T>
-__global__ void __launch_bounds__(kGroupThreads)
-    spmm_add_segments_kernel(const SpmmParams p, const int32_t* long_rows, const float* __restrict__ partial) {
-  const int32_t* long_row = long_rows + 3 * static_cast<int64_t>(blockIdx.x);
-  const int64_t row = long_row[0];
-  const int64_t first = long_row[1];
-  const int64_t last = long_row[2];
-  follow_previous_kernel();
-  for (int64_t problem = blockIdx.z; problem < p.batch; problem += gridDim.z) {
-    for (int64_t tile = blockIdx.y; tile * kGroupThreads < p.n; tile += gridDim.y) {
-      const int64_t column = tile * kGroupThreads + threadIdx.x;
-      if (column >= p.n) continue;
-      const float* source = partial + problem * p.bins.segments * p.n + column;
-      float sum[1] = {};
-#pragma unroll 8
-      for (int64_t segment = first; segment < last; ++segment) sum[0] += source[segment * p.n];
-      T* target = static_cast<T*>(p.c) + problem * p.c_stride + row * p.ldc + column;
-      store_scaled<LaneColumns<1, 1, 1>>(target, sum, 1, p.alpha, p.beta);
-    }
-  }
-}
-
 template <typename T, typename Columns, int kSplits>
 Status launch_bin_shape(const SpmmParams& params, const LaunchContext& context, float* partial) {
   constexpr int kItems = kWarpSize / (Columns::kLanes * kSplits);
@@ -267,23 +245,11 @@ Status launch_bin_splits(const SpmmParams& params, const LaunchContext& context,
 // Requires has_bins(params.dtype, params.plan).
 template <typename T>
 Status launch_bins(const SpmmParams& params, const LaunchContext& context) {
-  const SpmmBins& bins = params.bins;
-  void* workspace = nullptr;
-  if (bins.segments > 0) {
-    const auto bytes = checked_product({params.batch, bins.segments, params.n, static_cast<int64_t>(sizeof(float))});
-    if (!bytes) return Status::limit("spmm: the workspace has more bytes than 64 bits count");
-    WARPTILE_RETURN_IF_ERROR(context.workspace->allocate(static_cast<size_t>(*bytes), &workspace));
-  }
-  float* partial = static_cast<float*>(workspace);
+  float* partial = nullptr;
+  WARPTILE_RETURN_IF_ERROR(allocate_segments(params, context, &partial));
   const auto run = [&](auto columns) { return launch_bin_splits<T, decltype(columns)>(params, context, partial); };
   WARPTILE_RETURN_IF_ERROR(dispatch_columns<T>(params.plan, run));
-  LaunchShape shape;
-  shape.overlaps = true;
-  shape.threads = kGroupThreads;
-  shape.grid_x = bins.long_rows;
-  shape.grid_y = std::min(ceil_div(params.n, kGroupThreads), kMaxGridYZ);
-  shape.grid_z = std::min(params.batch, kMaxGridYZ);
-  return launch(context, spmm_add_segments_kernel<T>, shape, params, bins.data + 4 * bins.items, partial);
+  return add_segments<T>(params, context, partial);
 }
 
 }  // namespace warptile::spmm_kernels

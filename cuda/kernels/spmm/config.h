@@ -24,6 +24,16 @@ constexpr int kBinBlocks = 3;  // of a multiprocessor at least: what is gathered
 constexpr int kBinFill = 7;    // times that the warps fill the device before one takes several items in turn
 constexpr int kBinRounds = 6;
 
+// Stream: a stretch of entries by a group of lanes, wherever rows end; one column: four entries a thread of a block.
+constexpr int kStreamLanes = 8;
+constexpr int kStreamWarps = 4;
+constexpr int kStreamThreads = 32 * kStreamWarps;
+constexpr int kStreamBlocks = 9;  // of a multiprocessor at least: warps in flight count more than what each has in flight
+constexpr int kColumnThreads = 256;
+constexpr int kColumnBlocks = 8;  // of a multiprocessor at least
+constexpr int kColumnEntries = kChunk * kColumnThreads;
+constexpr int kFewRows = 32;  // of a block, a warp each
+
 // Tiles: blocks of a cluster (the largest portable size), and the panels that a grid holds.
 constexpr int kMaxCluster = 8;
 constexpr int64_t kMostItems = 65535;
@@ -47,6 +57,7 @@ static_assert(kBlockTileDepth <= kBlockThreads, "one thread finds each row of a 
 bool has_columns(DType dtype, const SpmmPlan& plan);
 bool has_group(DType dtype, const SpmmPlan& plan);
 bool has_bins(DType dtype, const SpmmPlan& plan);
+bool has_stream(DType dtype, const SpmmPlan& plan);
 bool has_tiles(const SpmmPlan& plan, int tile_rows);
 bool has_panel(const SpmmPlan& plan);
 bool has_float_tiles(const SpmmPlan& plan, int tile_rows);
@@ -58,6 +69,10 @@ template <typename T>
 Status launch_hopper_tiles(const SpmmParams& params, const LaunchContext& context);
 template <typename T>
 Status launch_bins(const SpmmParams& params, const LaunchContext& context);
+template <typename T>
+Status launch_stream(const SpmmParams& params, const LaunchContext& context);
+template <typename T>
+Status launch_stream_column(const SpmmParams& params, const LaunchContext& context);
 template <typename T>
 Status launch_tiles(const SpmmParams& params, const LaunchContext& context);
 Status launch_float_tiles(const SpmmParams& params, const LaunchContext& context);

@@ -107,6 +107,11 @@ __device__ __forceinline__ void add_entry(float value, const Pack<T, Columns::kV
   });
 }
 
+template <typename T, int kVector>
+__device__ __forceinline__ void add_entry(float value, const Pack<T, kVector>& row, float (&sum)[kVector]) {
+  add_entry<LaneColumns<kVector, kVector, 1>>(value, row, 1, sum);
+}
+
 // In bytes, so that the place of a row of B is one multiplication.
 template <typename T>
 __device__ __forceinline__ const T* row_of(const T* b, int column, uint32_t row_bytes) {
@@ -180,6 +185,12 @@ __device__ __forceinline__ void store_scaled(T* c, const float (&sum)[Columns::k
     }
     store_pack<T, kPiece>(target, result);
   });
+}
+
+// kVector consecutive columns.
+template <typename T, int kVector>
+__device__ __forceinline__ void store_scaled(T* c, const float (&sum)[kVector], float alpha, float beta) {
+  store_scaled<LaneColumns<kVector, kVector, 1>>(c, sum, 1, alpha, beta);
 }
 
 // Calls `body` with the LaneColumns that the plan says. Requires has_columns(params.dtype, plan).

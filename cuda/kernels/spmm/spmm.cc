@@ -74,6 +74,27 @@ Status run_bins(const SpmmParams& p, const LaunchContext& context) {
   }
 }
 
+Status run_stream(const SpmmParams& p, const LaunchContext& context) {
+  if (!p.pattern.is_csr() || p.bins.items == 0) return Status::unsupported("spmm: the matrix has no table of shares of entries");
+  if (!has_stream(p.dtype, p.plan)) return Status::unsupported("spmm: no stream kernel of this shape");
+  if (p.plan.block_items > p.bins.items || p.plan.warp_items > p.bins.items - p.plan.block_items) {
+    return Status::invalid("spmm: more items have blocks or warps than there are");
+  }
+  WARPTILE_RETURN_IF_ERROR(check_gather(p));
+  if (!aligned(p.bins.data)) return Status::unsupported("spmm: streams need a table at a multiple of 16 bytes");
+  const bool column = p.plan.lanes == 1;
+  if (column && p.n != 1) return Status::unsupported("spmm: this stream takes one column");
+  if (!column && p.bins.steps == nullptr && p.pattern.stored > 0) return Status::unsupported("spmm: the table does not say where rows end");
+  switch (p.dtype) {
+    case DType::kFloat16:
+      return column ? launch_stream_column<__half>(p, context) : launch_stream<__half>(p, context);
+    case DType::kBFloat16:
+      return column ? launch_stream_column<__nv_bfloat16>(p, context) : launch_stream<__nv_bfloat16>(p, context);
+    default:
+      return column ? launch_stream_column<float>(p, context) : launch_stream<float>(p, context);
+  }
+}
+
 Status run_tiles(const SpmmParams& p, const LaunchContext& context) {
   if (p.tiles.rows == 0) return Status::unsupported("spmm: the matrix has no copy in tiles");
   const bool floats = p.dtype == DType::kFloat32;
@@ -146,6 +167,12 @@ bool has_bins(DType dtype, const SpmmPlan& plan) {
   return has_columns(dtype, plan) && (plan.splits == 1 || (plan.splits == kBinSplits && plan.lanes <= 8));
 }
 
+bool has_stream(DType dtype, const SpmmPlan& plan) {
+  if (plan.piece != plan.vector) return false;
+  if (plan.lanes == 1) return plan.vector == 1;
+  return plan.lanes == kStreamLanes && plan.vector == kVectorBytes / static_cast<int>(dtype_bytes(dtype));
+}
+
 bool has_tiles(const SpmmPlan& plan, int tile_rows) {
   if (tile_rows != 32 && tile_rows != 64 && tile_rows != 128) return false;
   if (!power_of_two(plan.cluster, kMaxCluster)) return false;
@@ -180,6 +207,8 @@ Status spmm(const SpmmParams& params, const LaunchContext& context) {
       return spmm_kernels::run_group(params, context);
     case SpmmVariant::kRowBins:
       return spmm_kernels::run_bins(params, context);
+    case SpmmVariant::kStream:
+      return spmm_kernels::run_stream(params, context);
     case SpmmVariant::kTiles:
       return spmm_kernels::run_tiles(params, context);
     case SpmmVariant::kPanel:

@@ -3,13 +3,21 @@ import type { View } from '../backend.js';
 import type { SparsePattern } from './sparse-pattern.js';
 
 /** As SpmmVariant of cuda/api/spmm.h, in its order. */
-export const spmmVariants = ['row-split', 'row-group', 'tiles', 'row-bins', 'panel', 'strips'] as const;
+export const spmmVariants = [
+  'row-split',
+  'row-group',
+  'tiles',
+  'row-bins',
+  'panel',
+  'stream',
+  'strips',
+] as const;
 export type SpmmVariant = (typeof spmmVariants)[number];
 
 /** How a backend is to compute it; the CPU heeds only whether it reads `tiles`. */
 export interface SpmmPlan {
   readonly variant: SpmmVariant;
-  /** Row group, bins and strips: columns of a lane; of the first two consecutive ones of them that it loads at once. */
+  /** Row group, bins, stream and strips: columns of a lane; but of strips consecutive ones of them that it loads at once. */
   readonly vector: number;
   readonly piece: number;
   /** Row group and bins: lanes over columns, groups of lanes and warps over the entries of a row. Strips: lanes over columns, warps of a strip. */
@@ -19,7 +27,7 @@ export interface SpmmPlan {
   /** Tiles, panel: columns that a block computes, and blocks of a cluster that share the depth; tiles: `warps` multiply together, 4 on Hopper. */
   readonly columns: number;
   readonly cluster: number;
-  /** Row bins: items that take a block each, then items that take a warp each. */
+  /** Row bins, stream: items that take a block each, then items that take a warp each. */
   readonly blockItems: number;
   readonly warpItems: number;
   /** Panel: rows of a warp. */
@@ -43,13 +51,15 @@ export const noParameters = {
   padded: false,
 } as const satisfies Omit<SpmmPlan, 'variant'>;
 
-/** The table of lib/formats/row-bins.ts. */
+/** A table of lib/formats/row-bins.ts or row-stream.ts. */
 export interface RowBinsCall {
   readonly items: number;
   readonly segments: number;
   readonly longRows: number;
   /** int32 [4 items + 3 longRows] */
   readonly table: View;
+  /** int32 [ceil(stored / 4)], four steps an element: for streams of several columns. */
+  readonly steps: View | undefined;
 }
 
 /** Columns of a tile: kSpmmTileDepth of cuda/api/spmm.h. */
@@ -121,7 +131,7 @@ export interface SpmmCall {
   readonly alpha: number;
   readonly beta: number;
   readonly plan: SpmmPlan;
-  /** For plans of the variant 'row-bins'. */
+  /** For plans of the variants 'row-bins' and 'stream'. */
   readonly bins: RowBinsCall | undefined;
   /** For plans of the variant 'tiles': the same numbers as `values`. */
   readonly tiles: TilesCall | undefined;

@@ -39,6 +39,7 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .number(bins?.segments ?? 0)
     .number(bins?.longRows ?? 0)
     .view(bins?.table)
+    .view(bins?.steps)
     .number(tiles?.rows ?? 0)
     .number(tiles?.count ?? 0)
     .view(tiles?.panelPointers)

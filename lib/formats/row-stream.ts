@@ -1,0 +1,161 @@
+// Equal shares of the entries of a pattern for the groups of threads of a kernel, wherever rows end.
+
+/** A table of items in a larger one. */
+export interface StreamTable {
+  /** Long rows or segments of them, then stretches of whole rows. */
+  readonly items: number;
+  readonly segments: number;
+  /** Rows that are cut. */
+  readonly longRows: number;
+  /** Of the long items, which come first: those that take a block each, then those that take a warp each. */
+  readonly blockItems: number;
+  readonly warpItems: number;
+  /** Most entries of an item, and of a stretch. */
+  readonly longest: number;
+  readonly stretch: number;
+  /**
+   * [items, 4]: first and past the last entry; row or, of a segment, ~slot; then, of a stretch, the empty rows before its first one
+   * (of the table for one column: its rows). [longRows, 3]: row, first and past its last slot.
+   */
+  readonly table: readonly number[];
+}
+
+/** Groups of eight lanes that an H200 holds at a time, about: stretches are as long as it takes to give each of them one. */
+const groups = 22_000;
+const shortestStretch = 16;
+const longestStretch = 64;
+/** Of a warp, which shares a long row; a block has four times as many. */
+const groupsOfWarp = 4;
+/** A row is cut past this many stretches: twice what the groups of a block take. */
+const mostStretches = 32;
+/** Empty rows that a stretch begins with. */
+const mostEmpty = 32;
+
+/** Entries of a stretch, for a matrix of so many. */
+function stretchEntries(stored: number): number {
+  return Math.min(longestStretch, Math.max(shortestStretch, 8 * Math.ceil(stored / (8 * groups))));
+}
+
+/** Collects the items of a table. */
+class Items {
+  readonly #blocks: number[] = [];
+  readonly #warps: number[] = [];
+  readonly #stretches: number[] = [];
+  readonly #longRows: number[] = [];
+  #segments = 0;
+  #longest = 0;
+  #stretch = 0;
+
+  stretch(first: number, past: number, row: number, extra: number): void {
+    if (past - first > this.#stretch) this.#stretch = past - first;
+    this.#stretches.push(first, past, row, extra);
+  }
+
+  /** A row by itself: by a block where it has at least `block` entries, in segments where it has more than `limit`. */
+  longRow(row: number, first: number, end: number, block: number, limit: number): void {
+    const cut = end - first > limit;
+    if (cut) this.#longRows.push(row, this.#segments);
+    for (let at = first; at < end; at += limit) {
+      const past = Math.min(at + limit, end);
+      if (past - at > this.#longest) this.#longest = past - at;
+      (past - at >= block ? this.#blocks : this.#warps).push(at, past, cut ? ~this.#segments++ : row, 0);
+    }
+    if (cut) this.#longRows.push(this.#segments);
+  }
+
+  finish(): StreamTable {
+    const table = this.#blocks.concat(this.#warps, this.#stretches, this.#longRows);
+    return {
+      items: (this.#blocks.length + this.#warps.length + this.#stretches.length) / 4,
+      segments: this.#segments,
+      longRows: this.#longRows.length / 3,
+      blockItems: this.#blocks.length / 4,
+      warpItems: this.#warps.length / 4,
+      longest: Math.max(this.#longest, this.#stretch),
+      stretch: this.#stretch,
+      table,
+    };
+  }
+}
+
+/**
+ * @internal Shares for groups of lanes. Writes to `steps`, of a zero for each entry, how many rows end with it: its own and empty
+ * ones after it; none for entries of long rows.
+ */
+export function streamRows(rowPointers: Int32Array, steps: Uint8Array): StreamTable {
+  const rows = rowPointers.length - 1;
+  const most = stretchEntries(rowPointers[rows]);
+  // Rows are stored, which takes as long as to load a row of B.
+  const mostRows = most / 2;
+  const items = new Items();
+  let open = false;
+  let first = 0;
+  let past = 0;
+  let firstRow = 0;
+  let held = 0;
+  let empty = 0;
+  let emptyBefore = 0;
+  const close = (): void => {
+    if (open) items.stretch(first, past, firstRow, emptyBefore);
+    open = false;
+  };
+  for (let row = 0; row < rows; ++row) {
+    const [start, end] = [rowPointers[row], rowPointers[row + 1]];
+    if (start === end) {
+      if (open && held < mostRows) {
+        ++steps[past - 1];
+        ++held;
+        continue;
+      }
+      close();
+      if (++empty === mostEmpty) {
+        items.stretch(start, start, row + 1, empty);
+        empty = 0;
+      }
+      continue;
+    }
+    if (end - start > most) {
+      close();
+      if (empty > 0) items.stretch(start, start, row, empty);
+      empty = 0;
+      items.longRow(row, start, end, groupsOfWarp * most, mostStretches * most);
+      continue;
+    }
+    if (open && (end - first > most || held >= mostRows)) close();
+    if (!open) {
+      open = true;
+      [first, firstRow, emptyBefore, held, empty] = [start, row, empty, 0, 0];
+    }
+    past = end;
+    steps[end - 1] = 1;
+    ++held;
+  }
+  close();
+  if (empty > 0) items.stretch(past, past, rows, empty);
+  return items.finish();
+}
+
+/** As kColumnEntries of cuda/kernels/spmm/config.h: what a block takes, from a multiple of four entries on. */
+const blockEntries = 1024;
+/** Past this many entries a row is cut: the rounds of a block take long by then. */
+const mostRounds = 8;
+
+/** @internal Shares for blocks that compute one column. */
+export function streamColumn(rowPointers: Int32Array): StreamTable {
+  const rows = rowPointers.length - 1;
+  const items = new Items();
+  for (let row = 0; row < rows; ) {
+    const first = rowPointers[row];
+    const most = first - (first % 4) + blockEntries;
+    if (rowPointers[row + 1] > most) {
+      items.longRow(row, first, rowPointers[row + 1], 0, mostRounds * blockEntries);
+      ++row;
+      continue;
+    }
+    let past = row + 1;
+    while (past < rows && rowPointers[past + 1] <= most && past - row < blockEntries) ++past;
+    items.stretch(first, rowPointers[past], row, past - row);
+    row = past;
+  }
+  return items.finish();
+}
