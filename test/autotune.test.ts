@@ -317,7 +317,7 @@ describe('autotuneSpmm', () => {
   test('measures the planner first, then each variant, without repeating itself', () => {
     const features = {
       ...tunedFeatures(make()),
-      tiles: { rows: 32, count: 4, items: 4, longest: 1, parts: 0 },
+      tiles: { rows: 32, count: 4, items: 4, longest: 1, parts: 0, most: 1 },
       dtype: 'float16',
     } as const;
     const names = spmmPlansToMeasure(features, device, 8).map(spmmPlanName);

@@ -60,13 +60,13 @@ describe('selectSpmm', () => {
   });
 
   test('has a time for tiles of a matrix without columns', () => {
-    const tiles = { rows: 64, count: 0, items: 8, longest: 0, parts: 0 } as const;
+    const tiles = { rows: 64, count: 0, items: 8, longest: 0, parts: 0, most: 0 } as const;
     const { candidates } = selectSpmm(features({ columns: 0, stored: 0, width: 8, tiles }), h200);
     expect(candidates.find(({ variant }) => variant === 'tiles')?.us).toBeGreaterThan(0);
   });
 
   test('uses clusters only where the device has them', () => {
-    const tiles = { rows: 32, count: 128, items: 16, longest: 8, parts: 0 } as const;
+    const tiles = { rows: 32, count: 128, items: 16, longest: 8, parts: 0, most: 8 } as const;
     const { plan } = selectSpmm(features({ tiles, width: 32 }), { ...h200, clusters: false }, 'tiles');
     expect(plan.cluster).toBe(1);
   });
@@ -88,7 +88,7 @@ describe('selectSpmm', () => {
   });
 
   test('takes tiles on padded copies', () => {
-    const tiles = { rows: 64, count: 64 * 63, items: 63, longest: 64, parts: 0 } as const;
+    const tiles = { rows: 64, count: 64 * 63, items: 63, longest: 64, parts: 0, most: 64 } as const;
     const odd = features({ vectors: false, width: 129, rows: 4000, columns: 4096, stored: 4_000_000, tiles });
     const { plan } = selectSpmm(odd, h200);
     expect(plan).toMatchObject({ variant: 'tiles', padded: true, warps: 4 });
@@ -462,16 +462,16 @@ describe('prepare', () => {
     });
     const uneven = panels(Array.from({ length: 11 }, (_, panel) => (panel === 0 ? 50 : 3)));
     // At most twice the mean of 80 / 11 tiles.
-    expect(shareTiles(uneven)).toEqual({ count: 80, items: 14, longest: 13, parts: 4, cuts: 1 });
+    expect(shareTiles(uneven)).toEqual({ count: 80, items: 14, longest: 13, parts: 4, cuts: 1, most: 50 });
     const table = shareTable(uneven);
     expect([...table.subarray(0, 20)]).toEqual([
       0, 0, 13, 0, 0, 13, 13, 1, 0, 26, 13, 2, 0, 39, 11, 3, 1, 50, 3, -1,
     ]);
     expect([...table.subarray(56, 63)]).toEqual([0, 0, 4, 0, 0, 50, 53]);
     const even = panels([10, 0, 10]);
-    expect(shareTiles(even)).toEqual({ count: 20, items: 3, longest: 10, parts: 0, cuts: 0 });
+    expect(shareTiles(even)).toEqual({ count: 20, items: 3, longest: 10, parts: 0, cuts: 0, most: 10 });
     expect([...shareTable(even)]).toEqual([0, 0, 10, -1, 1, 10, 0, -1, 2, 10, 10, -1, 0, 10, 10, 20]);
-    expect(shareTiles(panels([]))).toEqual({ count: 0, items: 0, longest: 0, parts: 0, cuts: 0 });
+    expect(shareTiles(panels([]))).toEqual({ count: 0, items: 0, longest: 0, parts: 0, cuts: 0, most: 0 });
     expect([...shareTable(panels([]))]).toEqual([0]);
   });
 

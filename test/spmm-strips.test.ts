@@ -118,7 +118,14 @@ describe('counts of strips', () => {
     const columnIndices = Int32Array.from({ length: 1499 }, (_, i) => (i < 59 ? 3 : i < 1159 ? i - 59 : 3));
     const counted = countAllStrips(rowPointers, columnIndices, new Int32Array(1100)).strips[8];
     const { items, ...shares } = shareTiles(counted);
-    expect({ items, ...shares }).toEqual({ count: 1296, items: 54, parts: 5, cuts: 1, longest: 220 });
+    expect({ items, ...shares }).toEqual({
+      count: 1296,
+      items: 54,
+      parts: 5,
+      cuts: 1,
+      longest: 220,
+      most: 1100,
+    });
     const table = shareTable(counted);
     for (let item = 0; item < items; ++item) {
       expect([table[4 * item + 1] % 4, table[4 * item + 2] % 4]).toEqual([0, 0]);

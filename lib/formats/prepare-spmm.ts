@@ -71,6 +71,8 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
 function tilesFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean): TileFeatures | undefined {
   const held = matrix.values.tiles;
   if (held !== undefined) return held.call;
+  // No copy of entries pays for a single column of B.
+  if (!asked && features.width === 1 && features.format === 'csr') return undefined;
   if (!isPossible(tilesProblem(features), asked)) return undefined;
   const card = planDevice(matrix.device);
   const tiles = fastest(

@@ -134,6 +134,8 @@ export interface TileShares {
   readonly parts: number;
   /** Panels that were cut. */
   readonly cuts: number;
+  /** Most tiles of a panel, cut or not. */
+  readonly most: number;
 }
 
 const shortestPart = 8;
@@ -159,7 +161,7 @@ function partOf(tiles: number, limit: number, step = 1): number {
 export function shareTiles(panels: PanelTiles): TileShares {
   const { counts, count, most } = panels;
   const { limit, uncut } = cutting(panels);
-  if (most <= uncut) return { count, items: counts.length, longest: most, parts: 0, cuts: 0 };
+  if (most <= uncut) return { count, items: counts.length, longest: most, parts: 0, cuts: 0, most };
   let [longest, parts, cuts] = [0, 0, 0];
   for (const tiles of counts) {
     const each = tiles <= uncut ? tiles : partOf(tiles, limit, panels.step);
@@ -168,7 +170,7 @@ export function shareTiles(panels: PanelTiles): TileShares {
     parts += Math.ceil(tiles / each);
     ++cuts;
   }
-  return { count, items: counts.length - cuts + parts, longest, parts, cuts };
+  return { count, items: counts.length - cuts + parts, longest, parts, cuts, most };
 }
 
 /**

@@ -71,6 +71,7 @@ export class TiledCopy implements DerivedCopy {
           longest: shares.longest,
           parts: shares.parts,
           cuts: shares.cuts,
+          most: shares.most,
         },
         { pattern: source, values },
         tensors,

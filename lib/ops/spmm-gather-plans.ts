@@ -103,11 +103,17 @@ const piecesShare: {
   'row-group': { single: { 1: 0.85, 8: 0.83, 32: 0.75 }, pieces: { 32: 1.5, 128: 1.2 } },
   'row-bins': { single: { 1: 1, 8: 0.89, 32: 0.73 }, pieces: { 32: 1.9, 128: 1.75 } },
 };
+/** Of rows with up to so many entries, whose stores of single elements count. */
+const fewEntries = 16;
+const shortPieces = 1.35;
 
-function piecesCorrection({ variant, vector, piece, lanes }: SpmmPlan, width: number): number {
+function piecesCorrection(plan: SpmmPlan, { width, stored, rows }: SpmmFeatures): number {
+  const { variant, vector, piece, lanes } = plan;
   const { single, pieces } = piecesShare[variant as 'row-group' | 'row-bins'];
   if (vector === 1) return width === 1 ? 1 : single[lanes];
-  return piece < vector ? pieces[lanes * vector] : 1;
+  if (piece === vector) return 1;
+  const short = variant === 'row-group' && stored <= fewEntries * rows ? shortPieces : 1;
+  return short * pieces[lanes * vector];
 }
 
 /** How lanes share out columns: matches has_columns of cuda/kernels/spmm/spmm.cc. */
@@ -192,7 +198,7 @@ export function groupTime(
   );
   // Warps of one row of a few entries do little but wait for operands from afar.
   const waiting = memory.distant > 0 && stored <= 8 * rows && width * bytes >= 256 ? model.shortRows : 1;
-  return us * waiting * piecesCorrection(plan, width) + (warps > 1 ? model.sharing : 0);
+  return us * waiting * piecesCorrection(plan, features) + (warps > 1 ? model.sharing : 0);
 }
 
 /**
@@ -384,5 +390,5 @@ export function binTime(
     memory.compulsory,
     (even ? binModel.distantEven : binModel.distant) * memory.distant,
   );
-  return us * piecesCorrection(plan, width) + (segments > 0 ? binModel.segments : 0);
+  return us * piecesCorrection(plan, features) + (segments > 0 ? binModel.segments : 0);
 }

@@ -7,6 +7,8 @@ import type { SpmmFeatures } from './spmm-plan.js';
 
 const lanes = 8;
 const vectorBytes = 16;
+/** Of a row of B, that other kernels gather at a time. */
+const widestTileBytes = 512;
 
 /** @internal Why it cannot run; of a matrix in CSR whose rows of B are near. */
 export function streamProblem({ bins, batch, width, dtype, vectors }: SpmmFeatures): string | undefined {
@@ -43,11 +45,15 @@ const model = {
   stage: 0.7,
   overlap: 0.25,
   segments: 1,
+  near: 1.15,
+  nearBytes: 16e6,
   column: {
     start: 2,
     rows: 2,
-    /** Entries whose element of B is in the cache of the multiprocessor. */
+    /** Entries beside the elements of B; and where those are in the cache of the multiprocessor. */
     entries: 2,
+    near: 3.5,
+    long: 0.5,
     /** Of 1024 entries of a long row. */
     round: 0.8,
   },
@@ -59,9 +65,12 @@ export function streamTime(features: SpmmFeatures, memory = memoryTimes(features
   const { stream, column } = features.bins as NonNullable<SpmmFeatures['bins']>;
   if (width === 1) {
     const { entries, rows: perRow } = model.column;
-    const shared = (batch * (stored * entries + rows * perRow)) / 1e6 + memory.elements;
+    const { near } = model.column;
+    const gathered = Math.max(batch * stored * near, batch * stored * entries + 1e6 * memory.elements);
+    const shared = (gathered + batch * rows * perRow) / 1e6;
     const rounds = Math.ceil(column.longest / 1024) * model.column.round;
-    return model.column.start + Math.max(shared, rounds) + (column.segments > 0 ? model.segments : 0);
+    const long = column.blockItems > 0 ? model.column.long : 0;
+    return model.column.start + Math.max(shared, rounds) + long + (column.segments > 0 ? model.segments : 0);
   }
   const tiles = Math.ceil(width / tileOf(dtype)) * batch;
   const shared = (tiles * (stored * model.entries[dtype] + rows * model.rows[dtype])) / 1e6;
@@ -69,5 +78,8 @@ export function streamTime(features: SpmmFeatures, memory = memoryTimes(features
     stream.blockItems > 0 ? stream.longest / 16 : stream.longest / (stream.warpItems > 0 ? 4 : 1);
   const alone = Math.ceil(Math.max(longest, stream.stretch) / lanes) * model.stage;
   const us = Math.max(shared, alone) + model.overlap * Math.min(shared, alone);
-  return model.start + us + (stream.segments > 0 ? model.segments : 0);
+  // Near rows of B make the other kernels faster than they are expected to be, and not this one.
+  const slab = features.columns * Math.min(width * dtypeInfo[dtype].bytes, widestTileBytes);
+  const rival = slab > model.nearBytes ? 1 : model.near;
+  return rival * (model.start + us + (stream.segments > 0 ? model.segments : 0));
 }

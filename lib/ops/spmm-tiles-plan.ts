@@ -11,7 +11,7 @@ import type { PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { overlapped } from './spmm-time.js';
+import { overlapped, unaligned } from './spmm-time.js';
 
 /** A copy in tiles, built or thought of. */
 export interface TileFeatures {
@@ -21,6 +21,8 @@ export interface TileFeatures {
   readonly items: number;
   readonly longest: number;
   readonly parts: number;
+  /** Most tiles of a panel, for kernels that do not take it in parts. */
+  readonly most: number;
 }
 
 /** Matches kSpmmMaxTiledColumns of cuda/api/spmm.h. */
@@ -184,19 +186,19 @@ const warpModel = {
 
 function warpTime(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevice, plan: TileShape): number {
   const { width, batch, vectors } = features;
-  const { rows, count } = tiles;
+  const { rows, count, most } = tiles;
   const { latency, first, tile, block } = warpModel[rows];
   const panels = Math.max(1, Math.ceil(features.rows / rows));
   const blocks = panels * Math.ceil(width / plan.columns) * batch * plan.cluster;
   const steps = Math.ceil(Math.max(1, count / panels) / plan.cluster);
+  const longest = Math.max(steps, Math.ceil(most / plan.cluster));
   const us =
     overlapped(
       warpModel.start,
       warpModel.overlap,
-      first + steps * latency,
-      Math.max(1, blocks / device.multiprocessors) * (block + steps * tile),
+      first + longest * latency,
+      Math.max(Math.max(1, blocks / device.multiprocessors) * (block + steps * tile), block + longest * tile),
       (count * rows * tileDepth * 2) / warpModel.bytes,
     ) + (plan.cluster > 1 ? warpModel.cluster + warpModel.clusterStep * Math.log2(plan.cluster) : 0);
-  // Rows that are not aligned are copied element by element.
-  return vectors ? us : 1.2 * us;
+  return vectors ? us : us * unaligned(width);
 }

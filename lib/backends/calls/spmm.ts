@@ -84,6 +84,8 @@ export interface TilesCall {
   readonly longest: number;
   readonly parts: number;
   readonly cuts: number;
+  /** Most tiles of a panel: the planner heeds it, backends do not. */
+  readonly most: number;
 }
 
 /** Rows of a strip. */
