@@ -206,46 +206,38 @@ export function gatherTime(features: SddmmFeatures, multiprocessors: number, pla
     Math.max(1, Math.ceil((warps * batch) / (multiprocessors * resident[lanes])));
   if (variant === 'gather') {
     const warps = stored / segment;
-    const weights = vector === 1 ? fitted.gatherScalar[1] : fitted.gather[lanes];
-    const thousands = (warps / 1000) * scale;
-    return (
-      dot(weights, [
-        1,
-        Math.log2(Math.max(1, rows)) / 10,
-        steps,
-        thousands,
-        gathered,
-        resident ? 0 : unshared,
-        wavesOf(warps, residentWarps.gather) - 1,
-      ]) + scalarCost(plan, steps, thousands)
-    );
+    const weights =
+      depth <= 1 ? fitted.gatherColumn : (vector === 1 ? fitted.gatherScalar : fitted.gather)[lanes];
+    return dot(weights, [
+      1,
+      Math.log2(Math.max(1, rows)) / 10,
+      steps,
+      (warps / 1000) * scale,
+      gathered,
+      resident ? 0 : unshared,
+      wavesOf(warps, residentWarps.gather) - 1,
+    ]);
   }
   const longest = Math.ceil(longestRow / (segment * splits));
   const warps = rows * splits;
   const mean = stored / Math.max(1, warps * segment);
   const parts = (warps / 1000) * scale * Math.max(1, mean + 0.5);
   const waves = wavesOf(warps, vector === 1 ? residentWarps.rowsScalar : residentWarps.rows);
-  const weights = vector === 1 ? fitted.rowsScalar[1] : fitted.rows[lanes];
-  return (
-    dot(weights, [
-      1,
-      longest,
-      longest * steps,
-      (warps / 1000) * scale,
-      parts,
-      parts * steps,
-      gathered,
-      resident ? unshared : 0,
-      resident ? 0 : unshared,
-      waves - 1,
-      waves * Math.ceil(mean),
-    ]) + scalarCost(plan, steps, parts)
-  );
+  const weights = depth <= 1 ? fitted.rowsColumn : (vector === 1 ? fitted.rowsScalar : fitted.rows)[lanes];
+  return dot(weights, [
+    1,
+    longest,
+    longest * steps,
+    (warps / 1000) * scale,
+    parts,
+    parts * steps,
+    gathered,
+    resident ? unshared : 0,
+    resident ? 0 : unshared,
+    waves - 1,
+    waves * Math.ceil(mean),
+  ]);
 }
-
-/** Numbers loaded one by one were measured for a depth of 1: what further steps add. */
-const scalarCost = ({ vector }: SddmmPlan, steps: number, warps: number): number =>
-  vector === 1 ? (steps - 1) * (0.3 + 0.15 * warps) : 0;
 
 /** A map of tiles is worth its memory from one element in so many on. */
 const sparsestTile = 1024;
@@ -327,11 +319,16 @@ export function tilesTime(features: SddmmFeatures, multiprocessors: number, plan
 
 type Weights = { readonly [key: number]: readonly number[] };
 
-/** Microseconds of each term of `gatherTime`, by lanes, and of `tilesTime`, by rows of a tile; fitted to a sweep on an H200. */
+/**
+ * Microseconds of each term of `gatherTime`, by lanes, and of `tilesTime`, by rows of a tile; fitted to a sweep on an H200. Numbers are loaded
+ * one by one for a depth of 1 (`Column`) and for rows that are not aligned (`Scalar`: 130 random problems).
+ */
 interface Costs {
   readonly gather: Weights;
+  readonly gatherColumn: readonly number[];
   readonly gatherScalar: Weights;
   readonly rows: Weights;
+  readonly rowsColumn: readonly number[];
   readonly rowsScalar: Weights;
   readonly tiles: Weights;
   readonly tilesScalar: Weights;
@@ -348,8 +345,11 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       16: [0, 1.261, 0.232, 0.297, 0.068, 0.104, 0.519],
       32: [0, 1.861, 0.061, 0.511, 0.078, 0.106, 0],
     },
+    gatherColumn: [0.711, 1.09, 0, 0.229, 0, 0, 1.065],
     gatherScalar: {
-      1: [0.711, 1.09, 0, 0.229, 0, 0, 1.065],
+      1: [0.165, 1.494, 0.0, 0.166, 0.684, 0.0, 0.496],
+      8: [0.0, 1.403, 0.171, 0.493, 0.136, 0.148, 1.218],
+      32: [0.0, 2.142, 0.846, 0.0, 0.1, 0.196, 2.276],
     },
     rows: {
       1: [1.012, 0, 0.127, 0.122, 0, 0, 0.11, 0.14, 0, 0.103, 0.042],
@@ -359,8 +359,11 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       16: [0.937, 0.22, 0.152, 0.132, 0.05, 0.015, 0.049, 0.025, 0.135, 0.056, 0],
       32: [1.115, 0.189, 0.06, 0, 0, 0, 0.039, 0.038, 0.153, 0.835, 0.259],
     },
+    rowsColumn: [0.914, 0.126, 0, 0.121, 0.061, 0, 0, 0.428, 0, 0.245, 0.132],
     rowsScalar: {
-      1: [0.914, 0.126, 0, 0.121, 0.061, 0, 0, 0.428, 0, 0.245, 0.132],
+      1: [0.901, 0.157, 0.066, 0.0, 0.105, 0.0, 0.0, 0.969, 0.0, 0.337, 0.149],
+      8: [1.035, 0.149, 0.154, 0.0, 0.233, 0.003, 0.062, 0.234, 0.975, 0.0, 0.0],
+      32: [0.883, 0.216, 0.164, 0.0, 0.137, 0.0, 0.061, 0.022, 0.403, 0.344, 0.041],
     },
     tiles: {
       32: [1.697, 0.59, 0.593, 0.498, 0.395],
@@ -386,8 +389,11 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       16: [0, 1.066, 0.406, 0.453, 0.072, 0.095, 0.549],
       32: [0, 2.117, 0, 0, 0.142, 0.094, 0],
     },
+    gatherColumn: [0.453, 1.318, 0, 0.24, 0, 0, 0.887],
     gatherScalar: {
-      1: [0.453, 1.318, 0, 0.24, 0, 0, 0.887],
+      1: [0.304, 1.341, 0.032, 0.278, 0.0, 0.0, 2.758],
+      8: [0.0, 1.473, 0.207, 0.44, 0.218, 0.0, 1.149],
+      32: [0.508, 0.752, 0.119, 0.75, 0.208, 0.0, 0.562],
     },
     rows: {
       1: [0.921, 0.2, 0.052, 0.13, 0, 0, 0.149, 0.114, 0, 0.279, 0.09],
@@ -397,8 +403,11 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       16: [0.936, 0.233, 0.176, 0.057, 0.168, 0.049, 0.049, 0.012, 0.128, 0.32, 0],
       32: [1.648, 0, 0.188, 0, 0, 0, 0.078, 0.016, 0.139, 0.904, 0.031],
     },
+    rowsColumn: [0.886, 0.117, 0, 0.138, 0.065, 0, 0, 0.366, 0, 0.211, 0.134],
     rowsScalar: {
-      1: [0.886, 0.117, 0, 0.138, 0.065, 0, 0, 0.366, 0, 0.211, 0.134],
+      1: [1.003, 0.141, 0.055, 0.09, 0.084, 0.0, 0.0, 0.0, 0.0, 1.513, 0.0],
+      8: [1.068, 0.235, 0.134, 0.0, 0.157, 0.05, 0.018, 0.204, 0.0, 0.0, 0.0],
+      32: [0.837, 0.126, 0.175, 0.041, 0.172, 0.0, 0.077, 0.067, 0.0, 0.248, 0.26],
     },
     tiles: {
       32: [1.605, 0.261, 0.12, 0.234, 0.322],
