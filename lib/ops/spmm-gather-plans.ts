@@ -101,19 +101,18 @@ const piecesShare: {
   };
 } = {
   'row-group': { single: { 1: 0.85, 8: 0.83, 32: 0.75 }, pieces: { 32: 1.5, 128: 1.2 } },
-  'row-bins': { single: { 1: 1, 8: 0.89, 32: 0.73 }, pieces: { 32: 1.9, 128: 1.75 } },
+  'row-bins': { single: { 1: 1.1, 8: 0.89, 32: 0.73 }, pieces: { 32: 2.4, 128: 1.75 } },
 };
-/** Of rows with up to so many entries, whose stores of single elements count. */
+/** Of rows with up to so many entries, which gain nothing from several warps. */
 const fewEntries = 16;
-const shortPieces = 1.35;
+const sharedShort = 1.35;
 
 function piecesCorrection(plan: SpmmPlan, { width, stored, rows }: SpmmFeatures): number {
-  const { variant, vector, piece, lanes } = plan;
+  const { variant, vector, piece, lanes, warps } = plan;
   const { single, pieces } = piecesShare[variant as 'row-group' | 'row-bins'];
   if (vector === 1) return width === 1 ? 1 : single[lanes];
   if (piece === vector) return 1;
-  const short = variant === 'row-group' && stored <= fewEntries * rows ? shortPieces : 1;
-  return short * pieces[lanes * vector];
+  return (warps > 1 && stored <= fewEntries * rows ? sharedShort : 1) * pieces[lanes * vector];
 }
 
 /** How lanes share out columns: matches has_columns of cuda/kernels/spmm/spmm.cc. */
