@@ -12,11 +12,10 @@ import { type TileFeatures, tileSizes, tilesProblem } from '../ops/spmm-tiles-pl
 import { planDevice } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, own } from '../validate.js';
+import { stripCopy, tiledCopy } from './packed-copy.js';
 import type { SparseMatrix } from './sparse-matrix.js';
-import { StripCopy } from './strip-copy.js';
 import type { StripCounts } from './strip-counts.js';
 import { shareTiles } from './tile-counts.js';
-import { TiledCopy } from './tiled-copy.js';
 import { transposedMatrix } from './transposed-copy.js';
 
 /** Variants that run on a copy. */
@@ -58,11 +57,11 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
   // A copy outlives the scope in which it is made: it goes with the values.
   if (chosen === 'tiles' && values.tiles === undefined) {
     const { rows } = tiles as TileFeatures;
-    values.tiles = device.unscoped(() => TiledCopy.of(matrix, rows));
+    values.tiles = device.unscoped(() => tiledCopy(matrix, rows));
   } else if (chosen === 'strips' && values.strips === undefined) {
     const { rows } = strips as StripFeatures;
     const { strips: counted } = matrix.topology.strips as StripCounts;
-    values.strips = device.unscoped(() => StripCopy.of(matrix, rows, counted[rows]));
+    values.strips = device.unscoped(() => stripCopy(matrix, rows, counted[rows]));
   }
   return chosen;
 }

@@ -1,9 +1,8 @@
 import type { Backend, BackendBuffer, View } from '../backends/backend.js';
 import type { Device } from '../device/device.js';
 import { fail, WarptileError } from '../errors.js';
-import type { StripCopy } from '../formats/strip-copy.js';
+import type { StripCopy, TiledCopy } from '../formats/packed-copy.js';
 import type { TileMap } from '../formats/tile-map.js';
-import type { TiledCopy } from '../formats/tiled-copy.js';
 import type { TransposedCopy } from '../formats/transposed-copy.js';
 import type { TransposedPattern } from '../formats/transposed-pattern.js';
 import { checkedProduct, checkInteger, checkShape } from '../validate.js';

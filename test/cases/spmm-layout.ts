@@ -8,7 +8,7 @@ import {
   storedElements,
 } from '../../lib/backends/reference/sparse-pattern.js';
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
-import { TiledCopy } from '../../lib/formats/tiled-copy.js';
+import { tiledCopy } from '../../lib/formats/packed-copy.js';
 import { transposedMatrix } from '../../lib/formats/transposed-copy.js';
 import { spmm, spmmCall } from '../../lib/ops/spmm.js';
 import { binPlans, groupPlans } from '../../lib/ops/spmm-gather-plans.js';
@@ -117,7 +117,7 @@ function makeCase(spec: Spec): OperationCase {
             const operand = transposeA ? transposedMatrix(matrix) : matrix;
             const rows = forced.tileRows;
             if (rows !== undefined) {
-              operand.values.tiles ??= device.unscoped(() => TiledCopy.of(operand, rows));
+              operand.values.tiles ??= device.unscoped(() => tiledCopy(operand, rows));
             }
             const columns = { width, b: bFirst, out: outFirst };
             const call = spmmCall(operand, dense, out, 1, beta, 'row-split', columns);

@@ -1,10 +1,9 @@
 import type { SpmmCall, SpmmPlan, StripHeight, TileHeight } from '../../lib/backends/calls/spmm.js';
 import { storedElements } from '../../lib/backends/reference/sparse-pattern.js';
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
+import { stripCopy, tiledCopy } from '../../lib/formats/packed-copy.js';
 import type { SparseMatrix } from '../../lib/formats/sparse-matrix.js';
-import { StripCopy } from '../../lib/formats/strip-copy.js';
 import { countAllStrips } from '../../lib/formats/strip-counts.js';
-import { TiledCopy } from '../../lib/formats/tiled-copy.js';
 import { paddedColumns } from '../../lib/ops/padding.js';
 import { spmm, spmmCall, tableOf } from '../../lib/ops/spmm.js';
 import { streamPlan } from '../../lib/ops/spmm-stream.js';
@@ -104,13 +103,13 @@ export function makeSpmmCase(spec: SpmmSpec): OperationCase {
         const dense = device.tensor(b.stored, { shape: bShape, dtype, raw: true });
         if (forced?.tileRows !== undefined) {
           const rows = forced.tileRows;
-          matrix.values.tiles = device.unscoped(() => TiledCopy.of(matrix, rows));
+          matrix.values.tiles = device.unscoped(() => tiledCopy(matrix, rows));
         }
         if (forced?.stripRows !== undefined) {
           const rows = forced.stripRows;
           const { rowPointers, columnIndices, columns } = pattern;
           const { strips } = countAllStrips(rowPointers, columnIndices, new Int32Array(columns));
-          matrix.values.strips = device.unscoped(() => StripCopy.of(matrix, rows, strips[rows]));
+          matrix.values.strips = device.unscoped(() => stripCopy(matrix, rows, strips[rows]));
         }
         return {
           inputs: [...matrix.ownedTensors(), dense],
