@@ -1,6 +1,7 @@
 // Copies of dense operands whose rows do not begin at multiples of 16 bytes: what they cost, and where they pay.
 
 import type { Found } from '../planning/choice.js';
+import type { Estimate } from '../planning/tuning.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 
 /** Of all copies of a call. */
@@ -29,15 +30,51 @@ export function paddingTime(elements: number, dtype: FloatDType, launches: numbe
   return dtype === 'float32' ? us : halfShare * us;
 }
 
-/** Each variant as it was found, or on copies that take `us` to make where that is faster. */
-export function orPadded<Plan extends { readonly variant: string; readonly padded: boolean }>(
-  found: readonly Found<Plan>[],
-  onCopies: readonly Found<Plan>[],
-  us: number,
-): Found<Plan>[] {
+interface PaddablePlan {
+  readonly variant: string;
+  readonly padded: boolean;
+}
+
+/** A problem on copies, and the microseconds of making them. */
+export interface Padded<Features> {
+  readonly features: Features;
+  readonly us: number;
+}
+
+/** Each variant as `find` finds it, or on the copies of `padded` where that is faster. */
+export function withPadding<Features, Plan extends PaddablePlan>(
+  features: Features,
+  padded: Padded<Features> | undefined,
+  find: (features: Features) => readonly Found<Plan>[],
+): readonly Found<Plan>[] {
+  const found = find(features);
+  if (padded === undefined) return found;
+  const onCopies = find(padded.features);
   return found.map((one, i) => {
-    const { variant, plan, us: copied } = onCopies[i];
-    if (plan === undefined || !(copied + us < one.us)) return one;
-    return { variant, plan: { ...plan, padded: true }, us: copied + us };
+    const { variant, plan } = onCopies[i];
+    const us = onCopies[i].us + padded.us;
+    if (plan === undefined || !(us < one.us)) return one;
+    return { variant, plan: { ...plan, padded: true }, us };
   });
+}
+
+/** Every plan that `list` lists, for operands as they are and for the copies of `padded`. */
+export function plansWithPadding<Features, Plan extends PaddablePlan>(
+  features: Features,
+  padded: Padded<Features> | undefined,
+  list: (features: Features) => readonly Estimate<Plan>[],
+): readonly Estimate<Plan>[] {
+  const plans = list(features);
+  if (padded === undefined) return plans;
+  const onCopies = list(padded.features).map(({ plan, us }) => ({
+    plan: { ...plan, padded: true },
+    us: us + padded.us,
+  }));
+  return [...plans, ...onCopies];
+}
+
+/** What a plan does, and that it does it on copies. */
+export function describePadding(parameters: string, { padded }: PaddablePlan): string {
+  if (!padded) return parameters;
+  return parameters === '' ? 'padded' : `${parameters}, padded`;
 }

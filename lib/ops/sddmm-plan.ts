@@ -6,7 +6,7 @@ import { type TileRows, tileShapes } from '../formats/tile-shapes.js';
 import { bestOf, type Choice, choose, type Found } from '../planning/choice.js';
 import type { PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
-import { orPadded, paddedColumns, paddingTime } from './padding.js';
+import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
 
 /** What the choice depends on. */
 export interface SddmmFeatures {
@@ -39,18 +39,15 @@ export function selectSddmm(
   card: PlanDevice,
   forced?: SddmmVariant,
 ): Choice<SddmmPlan> {
-  const found = sddmmVariantsFor(features, card);
-  const padded = paddedSddmm(features);
-  const all =
-    padded === undefined ? found : orPadded(found, sddmmVariantsFor(padded.features, card), padded.us);
-  return choose(all, describeSddmmPlan, forced);
+  const found = withPadding(features, paddedSddmm(features), (problem) => sddmmVariantsFor(problem, card));
+  return choose(found, describeSddmmPlan, forced);
 }
 
 /** Microseconds besides: the first rows of A and B are waited for twice. */
 const copyWait = 0.8;
 
 /** @internal The problem on copies of A and B, and the microseconds of making them; none where rows begin at multiples of 16 bytes. */
-export function paddedSddmm(features: SddmmFeatures): { features: SddmmFeatures; us: number } | undefined {
+export function paddedSddmm(features: SddmmFeatures): Padded<SddmmFeatures> | undefined {
   const { dtype, rows, columns, depth, batch, vectors } = features;
   // A single column would become four or eight.
   if (vectors || depth <= 1) return undefined;
@@ -78,9 +75,7 @@ export function sddmmVariantsFor(features: SddmmFeatures, card: PlanDevice): Sdd
 
 /** 'vector 8, lanes 8, splits 4' or 'vector 8, 64x64, padded' */
 export function describeSddmmPlan(plan: SddmmPlan): string {
-  const parameters = describeParameters(plan);
-  if (!plan.padded) return parameters;
-  return parameters === '' ? 'padded' : `${parameters}, padded`;
+  return describePadding(describeParameters(plan), plan);
 }
 
 function describeParameters({ variant, vector, lanes, splits, tile }: SddmmPlan): string {

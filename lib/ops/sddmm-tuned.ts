@@ -5,6 +5,7 @@ import type { Device } from '../device/device.js';
 import { nameOf } from '../planning/choice.js';
 import { type PlanDevice, planDevice } from '../planning/plan-device.js';
 import { bucket, type Estimate, plansToMeasure, recallPlan, type TunedPlan } from '../planning/tuning.js';
+import { plansWithPadding } from './padding.js';
 import {
   describeSddmmPlan,
   gatherPlans,
@@ -38,15 +39,9 @@ export function sddmmProblemClass(features: SddmmFeatures): string {
 }
 
 /** Every plan that could run, each with its expected microseconds. */
-function allPlans(features: SddmmFeatures, device: Device): Estimate<SddmmPlan>[] {
+function allPlans(features: SddmmFeatures, device: Device): readonly Estimate<SddmmPlan>[] {
   const card = planDevice(device);
-  const found = plansFor(features, card);
-  const padded = paddedSddmm(features);
-  if (padded === undefined) return found;
-  for (const { plan, us } of plansFor(padded.features, card)) {
-    found.push({ plan: { ...plan, padded: true }, us: us + padded.us });
-  }
-  return found;
+  return plansWithPadding(features, paddedSddmm(features), (problem) => plansFor(problem, card));
 }
 
 /** Those for operands as they are. */

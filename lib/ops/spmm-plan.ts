@@ -6,7 +6,7 @@ import type { RowBins } from '../formats/row-bins.js';
 import { bestOf, type Candidate, type Choice, choose, type Found } from '../planning/choice.js';
 import type { PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import { orPadded, paddedColumns, paddingTime } from './padding.js';
+import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
 import {
   binPlans,
   binTime,
@@ -61,8 +61,8 @@ export function selectSpmm(
   device: PlanDevice,
   forced?: SpmmVariant,
 ): Choice<SpmmPlan> {
-  const find = (problem: SpmmFeatures): SpmmFound[] => spmmVariantsFor(problem, device);
-  return choose(withPadding(features, find), describePlan, forced);
+  const found = withPadding(features, paddedSpmm(features), (problem) => spmmVariantsFor(problem, device));
+  return choose(found, describePlan, forced);
 }
 
 /** @internal The best plan of each variant for operands as they are. */
@@ -80,14 +80,8 @@ export function spmmVariantsFor(features: SpmmFeatures, device: PlanDevice): Spm
   return found;
 }
 
-function withPadding(features: SpmmFeatures, find: (features: SpmmFeatures) => SpmmFound[]): SpmmFound[] {
-  const found = find(features);
-  const padded = paddedSpmm(features);
-  return padded === undefined ? found : orPadded(found, find(padded.features), padded.us);
-}
-
 /** @internal The problem on copies of B and C, and the microseconds of making them; none where rows begin at multiples of 16 bytes. */
-export function paddedSpmm(features: SpmmFeatures): { features: SpmmFeatures; us: number } | undefined {
+export function paddedSpmm(features: SpmmFeatures): Padded<SpmmFeatures> | undefined {
   const { dtype, rows, columns, width, batch, vectors } = features;
   // A single column would become four or eight.
   if (vectors || width === 1) return undefined;
@@ -103,7 +97,7 @@ export function bestWithTiles(
   tiles: TileFeatures,
   device: PlanDevice,
 ): { plan: SpmmPlan; us: number } {
-  const [found] = withPadding(features, (problem) => [
+  const [found] = withPadding(features, paddedSpmm(features), (problem): SpmmFound[] => [
     { variant: 'tiles', ...bestTilePlan(problem, tiles, device) },
   ]);
   return found as { plan: SpmmPlan; us: number };
@@ -111,7 +105,7 @@ export function bestWithTiles(
 
 /** @internal The microseconds of the best plan with strips, built or thought of; infinite where none fits the operands. */
 export function bestWithStrips(features: SpmmFeatures, strips: StripFeatures, device: PlanDevice): number {
-  const [{ us }] = withPadding(features, (problem) =>
+  const [{ us }] = withPadding(features, paddedSpmm(features), (problem): SpmmFound[] =>
     stripOperandsProblem(problem) === undefined
       ? [{ variant: 'strips', ...bestStripPlan(problem, strips, device) }]
       : [ruledOut('strips', '')],
@@ -121,9 +115,7 @@ export function bestWithStrips(features: SpmmFeatures, strips: StripFeatures, de
 
 /** 'vector 4, lanes 8, splits 4, warps 8', 'warpgroups, 64 columns, cluster 2, padded' */
 export function describePlan(plan: SpmmPlan): string {
-  const parameters = describeParameters(plan);
-  if (!plan.padded) return parameters;
-  return parameters === '' ? 'padded' : `${parameters}, padded`;
+  return describePadding(describeParameters(plan), plan);
 }
 
 function describeParameters(plan: SpmmPlan): string {

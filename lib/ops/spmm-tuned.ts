@@ -5,6 +5,7 @@ import type { Device } from '../device/device.js';
 import { nameOf } from '../planning/choice.js';
 import { type PlanDevice, planDevice } from '../planning/plan-device.js';
 import { bucket, type Estimate, plansToMeasure, recallPlan, type TunedPlan } from '../planning/tuning.js';
+import { plansWithPadding } from './padding.js';
 import { binPlans, binTime, groupPlans, groupTime } from './spmm-gather-plans.js';
 import { panelPlans, panelTime } from './spmm-panel.js';
 import { describePlan, paddedSpmm, type SpmmFeatures, selectSpmm, spmmVariantsFor } from './spmm-plan.js';
@@ -36,15 +37,9 @@ export function spmmProblemClass(features: SpmmFeatures): string {
 }
 
 /** Every plan that could run, each with its expected microseconds. */
-function allPlans(features: SpmmFeatures, device: Device): Estimate<SpmmPlan>[] {
+function allPlans(features: SpmmFeatures, device: Device): readonly Estimate<SpmmPlan>[] {
   const card = planDevice(device);
-  const found = plansFor(features, card);
-  const padded = paddedSpmm(features);
-  if (padded === undefined) return found;
-  for (const { plan, us } of plansFor(padded.features, card)) {
-    found.push({ plan: { ...plan, padded: true }, us: us + padded.us });
-  }
-  return found;
+  return plansWithPadding(features, paddedSpmm(features), (problem) => plansFor(problem, card));
 }
 
 /** Those for operands as they are. */
