@@ -32,6 +32,7 @@ import { spmmPlanName, spmmPlansToMeasure, spmmProblemClass } from '../lib/ops/s
 import { judge, measureCandidates } from '../lib/planning/autotune.js';
 import { type AutotuneEntry, defaultAutotuneFile } from '../lib/planning/autotune-cache.js';
 import { errorOf, rejectionOf } from './harness/errors.js';
+import { spmmFeatures } from './harness/plan-features.js';
 
 let folder: string;
 let file: string;
@@ -295,24 +296,15 @@ describe('autotuneSpmm', () => {
     expect(spmm(a, b).shape).toEqual([40, 32]);
   });
 
-  const tunedFeatures = (a: CsrMatrix): SpmmFeatures => ({
-    dtype: 'float32',
-    format: 'csr',
-    rows: a.shape[0],
-    columns: 60,
-    stored: a.nnz,
-    longestRow: 3,
-    bins: undefined,
-    width: 32,
-    batch: 1,
-    batchedValues: false,
-    vectors: true,
-    pairs: true,
-    farRows: false,
-    tiles: undefined,
-    stripSpan: undefined,
-    strips: undefined,
-  });
+  const tunedFeatures = (a: CsrMatrix): SpmmFeatures =>
+    spmmFeatures({
+      dtype: 'float32',
+      rows: a.shape[0],
+      columns: 60,
+      stored: a.nnz,
+      longestRow: 3,
+      width: 32,
+    });
 
   test('measures the planner first, then each variant, without repeating itself', () => {
     const features = {

@@ -6,6 +6,7 @@ import { tileShapes } from '../lib/formats/tile-shapes.js';
 import { type Device, explainSddmm, openDevice, sddmm } from '../lib/index.js';
 import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
 import { errorOf } from './harness/errors.js';
+import { h200 } from './harness/plan-features.js';
 
 const features = (change: Partial<SddmmFeatures> = {}): SddmmFeatures => ({
   dtype: 'float16',
@@ -20,8 +21,6 @@ const features = (change: Partial<SddmmFeatures> = {}): SddmmFeatures => ({
   vectors: true,
   ...change,
 });
-
-const h200 = { multiprocessors: 132, clusters: true };
 
 describe('selectSddmm', () => {
   it('is a pure function that lists every variant once', () => {

@@ -6,29 +6,8 @@ import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../l
 import { groupPlans } from '../lib/ops/spmm-gather-plans.js';
 import { describePlan, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
 import { floatDTypes } from '../lib/tensor/dtype.js';
+import { spmmFeatures as features, h200 } from './harness/plan-features.js';
 import { Random } from './harness/random.js';
-
-const h200 = { multiprocessors: 132, clusters: true };
-
-const features = (change: Partial<SpmmFeatures> = {}): SpmmFeatures => ({
-  dtype: 'float16',
-  format: 'csr',
-  rows: 512,
-  columns: 512,
-  stored: 52_000,
-  longestRow: 140,
-  bins: undefined,
-  width: 128,
-  batch: 1,
-  batchedValues: false,
-  vectors: true,
-  pairs: true,
-  farRows: false,
-  tiles: undefined,
-  stripSpan: undefined,
-  strips: undefined,
-  ...change,
-});
 
 describe('selectSpmm', () => {
   test('is a pure function that lists every variant with a time or a problem', () => {
@@ -463,16 +442,18 @@ describe('prepare', () => {
     const uneven = panels(Array.from({ length: 11 }, (_, panel) => (panel === 0 ? 50 : 3)));
     // At most twice the mean of 80 / 11 tiles.
     expect(shareTiles(uneven)).toEqual({ count: 80, items: 14, longest: 13, parts: 4, cuts: 1, most: 50 });
-    const table = shareTable(uneven);
+    const table = shareTable(uneven, shareTiles(uneven));
     expect([...table.subarray(0, 20)]).toEqual([
       0, 0, 13, 0, 0, 13, 13, 1, 0, 26, 13, 2, 0, 39, 11, 3, 1, 50, 3, -1,
     ]);
     expect([...table.subarray(56, 63)]).toEqual([0, 0, 4, 0, 0, 50, 53]);
     const even = panels([10, 0, 10]);
     expect(shareTiles(even)).toEqual({ count: 20, items: 3, longest: 10, parts: 0, cuts: 0, most: 10 });
-    expect([...shareTable(even)]).toEqual([0, 0, 10, -1, 1, 10, 0, -1, 2, 10, 10, -1, 0, 10, 10, 20]);
+    expect([...shareTable(even, shareTiles(even))]).toEqual([
+      0, 0, 10, -1, 1, 10, 0, -1, 2, 10, 10, -1, 0, 10, 10, 20,
+    ]);
     expect(shareTiles(panels([]))).toEqual({ count: 0, items: 0, longest: 0, parts: 0, cuts: 0, most: 0 });
-    expect([...shareTable(panels([]))]).toEqual([0]);
+    expect([...shareTable(panels([]), shareTiles(panels([])))]).toEqual([0]);
   });
 
   test('refuses tiles of many times the memory of the matrix', () => {

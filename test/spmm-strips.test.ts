@@ -6,29 +6,20 @@ import { type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 
 import { type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
 import { bestStripPlan, stripPlans, stripsTime } from '../lib/ops/spmm-strips.js';
+import { h200, spmmFeatures } from './harness/plan-features.js';
 import { Random } from './harness/random.js';
 
-const h200 = { multiprocessors: 132, clusters: true };
-
-const features = (change: Partial<SpmmFeatures> = {}): SpmmFeatures => ({
-  dtype: 'float32',
-  format: 'csr',
-  rows: 4096,
-  columns: 4096,
-  stored: 260_000,
-  longestRow: 64,
-  bins: undefined,
-  width: 128,
-  batch: 1,
-  batchedValues: false,
-  vectors: true,
-  pairs: true,
-  farRows: false,
-  tiles: undefined,
-  stripSpan: 71,
-  strips: { rows: 8, count: 36_576, items: 512, longest: 72, parts: 0 },
-  ...change,
-});
+const features = (change: Partial<SpmmFeatures> = {}): SpmmFeatures =>
+  spmmFeatures({
+    dtype: 'float32',
+    rows: 4096,
+    columns: 4096,
+    stored: 260_000,
+    longestRow: 64,
+    stripSpan: 71,
+    strips: { rows: 8, count: 36_576, items: 512, longest: 72, parts: 0 },
+    ...change,
+  });
 
 describe('plans of strips', () => {
   test('win where rows share most of their columns', () => {
@@ -126,7 +117,7 @@ describe('counts of strips', () => {
       longest: 220,
       most: 1100,
     });
-    const table = shareTable(counted);
+    const table = shareTable(counted, shareTiles(counted));
     for (let item = 0; item < items; ++item) {
       expect([table[4 * item + 1] % 4, table[4 * item + 2] % 4]).toEqual([0, 0]);
     }

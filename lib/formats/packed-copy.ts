@@ -64,7 +64,7 @@ export class PackedCopy<Call> implements DerivedCopy {
       return tensor;
     };
     try {
-      const { view: tables } = keep(device.tensor(shareTable(panels), { dtype: 'int32' }));
+      const { view: tables } = keep(device.tensor(shareTable(panels, shares), { dtype: 'int32' }));
       const columns = keep(device.empty([shares.count], 'int32'));
       const packed = keep(device.empty([shares.count, ...shape], dtype));
       const values = keep(matrix.values.reshape(matrix.values.shape));
@@ -157,17 +157,7 @@ export function stripCopy(matrix: SparseMatrix, rows: StripHeight, strips: Panel
     matrix,
     strips,
     [rows],
-    ({ columns, values, table }, { count, items, longest, parts, cuts }) => ({
-      rows,
-      count,
-      columns,
-      values,
-      table,
-      items,
-      longest,
-      parts,
-      cuts,
-    }),
+    ({ columns, values, table }, shares) => ({ ...shares, rows, columns, values, table }),
     ({ pattern, source, columns, values, pointers }, device) => {
       device.backend.operations.spmmFillStrips({
         pattern,

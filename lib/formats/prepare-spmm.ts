@@ -74,7 +74,7 @@ function tilesFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean):
   if (!asked && features.width === 1 && features.format === 'csr') return undefined;
   if (!isPossible(tilesProblem(features), asked)) return undefined;
   const card = planDevice(matrix.device);
-  const tiles = fastest(
+  const { found: tiles } = fastest(
     tileSizes(matrix.dtype),
     (rows) => ({ ...shareTiles(matrix.topology.tiles.panels[rows]), rows }),
     (one) => bestWithTiles(features, one, card).us,
@@ -88,15 +88,12 @@ function stripsFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean)
   if (!isPossible(stripsProblem(features), asked)) return undefined;
   const card = planDevice(matrix.device);
   const counted = (matrix.topology.strips as StripCounts).strips;
+  const time = (strips: StripFeatures): number => bestWithStrips(features, strips, card);
   const held = matrix.values.strips?.call;
-  const strips =
-    held ??
-    fastest(
-      stripHeights,
-      (rows) => ({ ...shareTiles(counted[rows]), rows }),
-      (one) => bestWithStrips(features, one, card),
-    );
-  if (bestWithStrips(features, strips, card) === Number.POSITIVE_INFINITY) {
+  const share = (rows: StripHeight): StripFeatures => ({ ...shareTiles(counted[rows]), rows });
+  const { found: strips, us } =
+    held === undefined ? fastest(stripHeights, share, time) : { found: held, us: time(held) };
+  if (us === Number.POSITIVE_INFINITY) {
     isPossible(stripOperandsProblem(features), asked);
     return undefined;
   }
@@ -110,18 +107,19 @@ function isPossible(problem: string | undefined, asked: boolean): boolean {
   return problem === undefined;
 }
 
+/** The height with the least time, and its microseconds. */
 function fastest<H extends TileHeight | StripHeight, F>(
   heights: readonly H[],
   share: (rows: H) => F,
   time: (features: F) => number,
-): F {
+): { found: F; us: number } {
   let best: { found: F; us: number } | undefined;
   for (const rows of heights) {
     const found = share(rows);
     const us = time(found);
     if (best === undefined || us < best.us) best = { found, us };
   }
-  return (best as { found: F }).found;
+  return best as { found: F; us: number };
 }
 
 /** Whether a copy of so many bytes is worth its memory; throws where it is not but was asked for. */

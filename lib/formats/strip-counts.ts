@@ -1,7 +1,7 @@
 // How many columns the strips of rows of a pattern store anything in, counted on the host.
 
 import { type StripHeight, stripStep } from '../backends/calls/spmm.js';
-import type { PanelTiles } from './tile-counts.js';
+import { type PanelTiles, panelTiles } from './tile-counts.js';
 
 export interface StripCounts {
   /** By the rows of a strip: the columns of strips, filled up to a multiple of `stripStep`, in the place of tiles of panels. */
@@ -75,12 +75,6 @@ export function countAllStrips(pointers: Int32Array, indices: Int32Array, met8: 
 }
 
 function filledUp(counts: Int32Array): PanelTiles {
-  let [count, most] = [0, 0];
-  for (let i = 0; i < counts.length; ++i) {
-    const columns = (counts[i] + stripStep - 1) & -stripStep;
-    counts[i] = columns;
-    count += columns;
-    if (columns > most) most = columns;
-  }
-  return { counts, count, most, leastPart: shortestPart, step: stripStep };
+  for (let i = 0; i < counts.length; ++i) counts[i] = (counts[i] + stripStep - 1) & -stripStep;
+  return { ...panelTiles(counts), leastPart: shortestPart, step: stripStep };
 }

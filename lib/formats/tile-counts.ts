@@ -48,7 +48,8 @@ export function countTiles(pointers: Int32Array, indices: Int32Array, extents: E
   return { panels: { 32: count(32), 64: count(64), 128: count(128) }, shapes: apart };
 }
 
-function panelTiles(counts: Int32Array): PanelTiles {
+/** @internal */
+export function panelTiles(counts: Int32Array): PanelTiles {
   let [count, most] = [0, 0];
   for (const tiles of counts) {
     count += tiles;
@@ -177,10 +178,9 @@ export function shareTiles(panels: PanelTiles): TileShares {
  * What the kernels read of the shares, one after the other: [items, 4]: panel, first tile, tiles, place among the parts or -1;
  * [cuts, 4]: panel, first part, parts, 0; [panels + 1]: pointers.
  */
-export function shareTable(panels: PanelTiles): Int32Array {
+export function shareTable(panels: PanelTiles, { items, cuts }: TileShares): Int32Array {
   const { counts } = panels;
   const { limit, uncut } = cutting(panels);
-  const { items, cuts } = shareTiles(panels);
   const table = new Int32Array(4 * (items + cuts) + counts.length + 1);
   let [item, cut, pointer] = [0, 4 * items, 4 * (items + cuts)];
   let [first, parts] = [0, 0];

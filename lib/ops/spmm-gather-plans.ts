@@ -122,6 +122,8 @@ interface LaneColumns {
   readonly lanes: number;
 }
 
+type DenseOperands = Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'pairs'>;
+
 const shapes = (vector: number, piece: number, lanes: readonly number[]): readonly LaneColumns[] =>
   lanes.map((each) => ({ vector, piece, lanes: each }));
 const singles = [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 1, [32])];
@@ -129,26 +131,17 @@ const pairShapes = [...shapes(1, 1, [1, 8, 32]), ...shapes(8, 2, [4, 16]), ...sh
 const wholes = { 4: shapes(4, 4, [2, 8, 16, 32]), 2: shapes(8, 8, [1, 4, 8, 16, 32]) };
 
 /** Those for operands, narrow ones first, that waste less than half of their lanes; the narrowest takes everything. */
-function laneColumns({
-  dtype,
-  width,
-  vectors,
-  pairs,
-}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'pairs'>): readonly LaneColumns[] {
+function laneColumns({ dtype, width, vectors, pairs }: DenseOperands): readonly LaneColumns[] {
   const { bytes } = dtypeInfo[dtype];
   const all = vectors ? wholes[bytes as 2 | 4] : bytes === 2 && pairs ? pairShapes : singles;
   return all.filter(({ lanes, vector }, i) => i === 0 || 2 * width > lanes * vector);
 }
 
 /** @internal Every plan of row groups that has a kernel and wastes less than half of its lanes. */
-export function groupPlans({
-  dtype,
-  width,
-  vectors,
-  pairs,
-}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'pairs'>): readonly SpmmPlan[] {
+export function groupPlans(operands: DenseOperands): readonly SpmmPlan[] {
+  const { width } = operands;
   const plans: SpmmPlan[] = [];
-  for (const columns of laneColumns({ dtype, width, vectors, pairs })) {
+  for (const columns of laneColumns(operands)) {
     const { lanes, vector } = columns;
     if (lanes * vector <= 8 && lanes < 8 && width > 4 * lanes * vector) continue;
     const all = 32 / lanes;
@@ -204,8 +197,9 @@ export function groupTime(
  * Microseconds to gather rows of B in float32: what the rows that a multiprocessor works on at a time share comes from its own cache,
  * the more the denser and the more they are, and the rest from the L2 cache. Fitted to 83 problems of 128 and 512 columns.
  */
-function floatGatherTime({ rows, columns, stored, width, batch }: SpmmFeatures): number {
-  if (columns * Math.min(width * 4, widestTileBytes) < ownCacheBytes) return 0;
+function floatGatherTime(features: SpmmFeatures): number {
+  const { rows, columns, stored, width, batch } = features;
+  if (slabBytes(features) < ownCacheBytes) return 0;
   const density = stored / (Math.max(1, rows) * columns);
   // Several column tiles share a cache.
   const tiles = width * 4 > widestTileBytes ? 1 : 1.3;
@@ -223,6 +217,16 @@ const farBytes = 16e6;
 const widestTileBytes = 512;
 /** From here on a column tile of B passes the cache of a multiprocessor. */
 const ownCacheBytes = 600_000;
+
+/** Of the part of B that blocks gather from at a time. */
+function slabBytes({ dtype, columns, width }: SpmmFeatures): number {
+  return columns * Math.min(width * dtypeInfo[dtype].bytes, widestTileBytes);
+}
+
+/** @internal Whether most of that is far from a multiprocessor. */
+export function gathersFar(features: SpmmFeatures): boolean {
+  return slabBytes(features) > farBytes;
+}
 
 /** What does not depend on the plan, in microseconds: computed once for all plans of a problem. */
 export interface MemoryTimes {
@@ -267,29 +271,24 @@ function compulsoryTime({ dtype, rows, columns, stored, width, batch }: SpmmFeat
 }
 
 /** Microseconds to gather rows of B from the L2 cache, where B is too large to stay close. Narrow tiles were measured to gain nothing. */
-function distantTime({ dtype, columns, stored, width, batch }: SpmmFeatures): number {
-  const bytes = dtypeInfo[dtype].bytes;
-  const slab = columns * Math.min(width * bytes, widestTileBytes);
+function distantTime(features: SpmmFeatures): number {
+  const { dtype, stored, width, batch } = features;
+  const slab = slabBytes(features);
   if (slab <= nearBytes) return 0;
   const share = Math.min(1, Math.log(slab / nearBytes) / Math.log(farBytes / nearBytes));
-  const gathered = stored * width * bytes * batch;
+  const gathered = stored * width * dtypeInfo[dtype].bytes * batch;
   return gathered / (nearRate * (farRate / nearRate) ** share);
 }
 
 /** @internal Every plan of row bins that has a kernel and wastes less than half of its lanes. */
-export function binPlans({
-  dtype,
-  width,
-  vectors,
-  pairs,
-  bins,
-}: Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'pairs'> & {
-  readonly bins: Pick<RowBins, 'atLeast'> | undefined;
-}): readonly SpmmPlan[] {
+export function binPlans(
+  problem: DenseOperands & { readonly bins: Pick<RowBins, 'atLeast'> | undefined },
+): readonly SpmmPlan[] {
+  const { width, bins } = problem;
   const plans: SpmmPlan[] = [];
   if (bins === undefined) return plans;
   const most = bins.atLeast.length - 1;
-  for (const columns of laneColumns({ dtype, width, vectors, pairs })) {
+  for (const columns of laneColumns(problem)) {
     const { lanes, vector } = columns;
     if (width > mostInGrid * lanes * vector) continue;
     for (const splits of lanes <= 8 ? [1, 4] : [1]) {

@@ -2,13 +2,11 @@
 
 import { noParameters, type SpmmPlan } from '../backends/calls/spmm.js';
 import { dtypeInfo } from '../tensor/dtype.js';
-import { memoryTimes, mostInGrid } from './spmm-gather-plans.js';
+import { gathersFar, memoryTimes, mostInGrid } from './spmm-gather-plans.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 
 const lanes = 8;
 const vectorBytes = 16;
-/** Of a row of B, that other kernels gather at a time. */
-const widestTileBytes = 512;
 
 /** @internal Why it cannot run; of a matrix in CSR whose rows of B are near. */
 export function streamProblem({ bins, batch, width, dtype, vectors }: SpmmFeatures): string | undefined {
@@ -46,7 +44,6 @@ const model = {
   overlap: 0.25,
   segments: 1,
   near: 1.15,
-  nearBytes: 16e6,
   column: {
     start: 2,
     rows: 2,
@@ -79,7 +76,6 @@ export function streamTime(features: SpmmFeatures, memory = memoryTimes(features
   const alone = Math.ceil(Math.max(longest, stream.stretch) / lanes) * model.stage;
   const us = Math.max(shared, alone) + model.overlap * Math.min(shared, alone);
   // Near rows of B make the other kernels faster than they are expected to be, and not this one.
-  const slab = features.columns * Math.min(width * dtypeInfo[dtype].bytes, widestTileBytes);
-  const rival = slab > model.nearBytes ? 1 : model.near;
+  const rival = gathersFar(features) ? 1 : model.near;
   return rival * (model.start + us + (stream.segments > 0 ? model.segments : 0));
 }

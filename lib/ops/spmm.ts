@@ -189,6 +189,11 @@ type Alignment = 16 | 4 | 2;
 
 const alignmentOf = (offsets: number): Alignment => (offsets % 16 === 0 ? 16 : offsets % 4 === 0 ? 4 : 2);
 
+/** The copies of the values that are up to date. */
+function freshCopies({ values: { tiles, strips } }: SparseMatrix): Pick<Tensor, 'tiles' | 'strips'> {
+  return { tiles: tiles?.fresh ? tiles : undefined, strips: strips?.fresh ? strips : undefined };
+}
+
 function featuresFor(
   matrix: SparseMatrix,
   width: number,
@@ -197,15 +202,15 @@ function featuresFor(
   farRows: boolean,
 ): SpmmFeatures {
   const features = featuresOf(matrix, width);
-  const { tiles: held, strips } = matrix.values;
+  const { tiles, strips } = freshCopies(matrix);
   return {
     ...features,
     batch,
     farRows,
     vectors: features.vectors && alignment === 16,
     pairs: features.pairs && alignment >= 4,
-    tiles: held?.fresh ? held.call : undefined,
-    strips: strips?.fresh ? strips.call : undefined,
+    tiles: tiles?.call,
+    strips: strips?.call,
   };
 }
 
@@ -218,9 +223,7 @@ function planFor(
   farRows: boolean,
   variant: SpmmVariant | 'auto',
 ): SpmmPlan {
-  const held = a.values.tiles;
-  const tiles = held?.fresh ? held : undefined;
-  const strips = a.values.strips?.fresh ? a.values.strips : undefined;
+  const { tiles, strips } = freshCopies(a);
   const last = a.lastPlan;
   const revision = a.device.autotune?.revision;
   if (

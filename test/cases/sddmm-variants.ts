@@ -3,10 +3,9 @@
 import type { SddmmPlan } from '../../lib/backends/calls/sddmm.js';
 import { describeSddmmPlan, gatherPlans, type SddmmFeatures, tilePlans } from '../../lib/ops/sddmm-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
+import { h200 } from '../harness/plan-features.js';
 import type { SddmmSpec } from './sddmm.js';
 import { csr, plant } from './sparse-patterns.js';
-
-const h200 = { multiprocessors: 132, clusters: true };
 
 type Shape = readonly [number, number, number];
 

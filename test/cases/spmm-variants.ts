@@ -7,6 +7,7 @@ import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
 import { stripPlans } from '../../lib/ops/spmm-strips.js';
 import { type TileFeatures, tilePlans, tileSizes } from '../../lib/ops/spmm-tiles-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
+import { h200 } from '../harness/plan-features.js';
 import { blockShapes, csr, type PatternSpec, plant } from './sparse-patterns.js';
 import type { ForcedPlan, SpmmSpec } from './spmm.js';
 
@@ -111,12 +112,11 @@ function tilePlansFor(
   dtype: FloatDType,
   width: number,
 ): { rows: TileHeight; plan: SpmmPlan; name: string }[] {
-  const device = { multiprocessors: 132, clusters: true };
   const found: { rows: TileHeight; plan: SpmmPlan; name: string }[] = [];
   for (const rows of tileSizes(dtype)) {
     for (const vectors of width % 8 === 0 ? [false, true] : [false]) {
       const features = { dtype, width, vectors, batch: 1 } as SpmmFeatures;
-      for (const plan of tilePlans(features, { rows, items: 1 } as TileFeatures, device)) {
+      for (const plan of tilePlans(features, { rows, items: 1 } as TileFeatures, h200)) {
         const name = `${plan.warps > 1 ? 'group tiles' : 'tiles'} ${rows}x${plan.columns}/${plan.cluster}`;
         found.push({ rows, plan, name });
       }
@@ -197,7 +197,7 @@ const panelShapes: readonly Size[] = [
 function panelSpecs(dtype: FloatDType): SpmmSpec[] {
   if (dtype !== 'float32') return [];
   const specs: SpmmSpec[] = [];
-  const plans = [...panelPlans({ multiprocessors: 132, clusters: true })];
+  const plans = [...panelPlans(h200)];
   // As for tiles.
   let turn = 0;
   const add = (pattern: PatternSpec, width: number, rest: Partial<SpmmSpec> = {}, share = 4): void => {
@@ -241,7 +241,7 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
     for (const { rows, plan, name } of tilePlansFor(dtype, copied)) {
       if (plan.cluster === 2) kernels.push({ name, plan, tileRows: rows });
     }
-    const panels = dtype === 'float32' ? [...panelPlans({ multiprocessors: 132, clusters: true })] : [];
+    const panels = dtype === 'float32' ? [...panelPlans(h200)] : [];
     if (panels.length > 0) kernels.push({ name: 'panel', plan: panels[width % panels.length] });
     kernels.forEach(({ name, plan, ...rest }, i) => {
       const forced = { name: `padded ${name}`, plan: { ...plan, padded: true }, ...rest };

@@ -1,4 +1,10 @@
-import type { SpmmCall, SpmmPlan, StripHeight, TileHeight } from '../../lib/backends/calls/spmm.js';
+import type {
+  RowBinsCall,
+  SpmmCall,
+  SpmmPlan,
+  StripHeight,
+  TileHeight,
+} from '../../lib/backends/calls/spmm.js';
 import { storedElements } from '../../lib/backends/reference/sparse-pattern.js';
 import { spmmReference } from '../../lib/backends/reference/spmm.js';
 import { stripCopy, tiledCopy } from '../../lib/formats/packed-copy.js';
@@ -55,20 +61,25 @@ export interface ForcedPlan {
 /** Runs `call` by the kernel that `forced` says. */
 export function runForced(call: SpmmCall, matrix: SparseMatrix, { plan, items }: ForcedPlan): void {
   const { spmm: run } = matrix.device.backend.operations;
-  const { topology, bins } = matrix;
+  const { topology } = matrix;
+  const tables = (own: SpmmPlan): RowBinsCall => {
+    const found = tableOf(own, topology, matrix.bins);
+    if (found === undefined) throw new Error('the rows are about equally long');
+    return found;
+  };
   if (plan.variant === 'stream') {
     const { padded } = plan;
     const width = padded ? paddedColumns(call.width, call.dtype) : call.width;
     const own = { ...streamPlan({ dtype: call.dtype, width, bins: topology.bins }), padded };
-    run({ ...call, plan: own, bins: tableOf(own, topology, bins) });
+    run({ ...call, plan: own, bins: tables(own) });
   } else if (items === undefined) {
     const { tiles, strips } = matrix.values;
     run({ ...call, plan, tiles: tiles?.call, strips: strips?.call });
   } else {
-    const most = topology.bins?.items ?? 0;
-    const blockItems = Math.min(items[0], most);
-    const warpItems = Math.min(items[1], most - blockItems);
-    run({ ...call, plan: { ...plan, blockItems, warpItems }, bins: tableOf(plan, topology, bins) });
+    const bins = tables(plan);
+    const blockItems = Math.min(items[0], bins.items);
+    const warpItems = Math.min(items[1], bins.items - blockItems);
+    run({ ...call, plan: { ...plan, blockItems, warpItems }, bins });
   }
 }
 

@@ -14,11 +14,12 @@ export const spmmVariants = [
 ] as const;
 export type SpmmVariant = (typeof spmmVariants)[number];
 
-/** How a backend is to compute it; the CPU heeds only whether it reads `tiles`. */
+/** How a backend is to compute it; the CPU heeds only whether it reads a copy. */
 export interface SpmmPlan {
   readonly variant: SpmmVariant;
-  /** Row group, bins, stream and strips: columns of a lane; but of strips consecutive ones of them that it loads at once. */
+  /** Row group, bins, stream and strips: columns of a lane. */
   readonly vector: number;
+  /** Row group, bins and stream: consecutive ones of them that a lane loads at once. */
   readonly piece: number;
   /** Row group and bins: lanes over columns, groups of lanes and warps over the entries of a row. Strips: lanes over columns, warps of a strip. */
   readonly lanes: number;

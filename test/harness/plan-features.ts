@@ -1,0 +1,29 @@
+// What planners are asked in tests: a card, and problems that differ from a plain one.
+
+import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
+
+/** What planners read of an H200. */
+export const h200 = { multiprocessors: 132, clusters: true };
+
+/** Float16 of 512x512 at 80 % and 128 columns, without any copy, but for `change`. */
+export function spmmFeatures(change: Partial<SpmmFeatures> = {}): SpmmFeatures {
+  return {
+    dtype: 'float16',
+    format: 'csr',
+    rows: 512,
+    columns: 512,
+    stored: 52_000,
+    longestRow: 140,
+    bins: undefined,
+    width: 128,
+    batch: 1,
+    batchedValues: false,
+    vectors: true,
+    pairs: true,
+    farRows: false,
+    tiles: undefined,
+    stripSpan: undefined,
+    strips: undefined,
+    ...change,
+  };
+}
