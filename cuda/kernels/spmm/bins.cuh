@@ -7,8 +7,8 @@
 //               then             | 8 items | 8 items |              a warp an item
 //               then             | 8 warps x kItems x rounds items |         kSplits groups of lanes an item
 //
-//           A group of lanes covers kLanes kVector columns, as in group.cuh; entries go in chunks of four, dealt out to the groups in turn. The sums of
-//           segments go to slots of a workspace, which a second kernel adds.
+//           A group of lanes covers kLanes kVector columns, as in group.cuh; entries go in chunks of four, dealt out to the groups in
+//           turn. The sums of segments go to slots of a workspace, which a second kernel adds (segments.cuh).
 // Memory    shared: 8 warps x 1 KiB at most, for blocks that share an item
 // Roofline  nnz (bytes of val + 4) + gathered rows of B + C. Where B outgrows the L2 cache, column tiles are narrow enough that
 //           its part for one of them stays there: grid x runs over items, y over column tiles
@@ -178,8 +178,10 @@ __device__ __forceinline__ void take_short_items(const BinParams<T>& p, uint32_t
   }
 }
 
+// Pieces take more registers, and so one block of a multiprocessor less.
 template <typename T, typename Columns, int kSplits>
-__global__ void __launch_bounds__(kBinThreads, Columns::kPieces == 1 ? kBinBlocks : kBinBlocks - 1) spmm_bins_kernel(const BinParams<T> p) {
+__global__ void __launch_bounds__(kBinThreads, Columns::kPieces == 1 ? kBinBlocks : kBinBlocks - 1)
+    spmm_bins_kernel(const BinParams<T> p) {
   constexpr int kItems = kWarpSize / (Columns::kLanes * kSplits);
   const uint32_t warp = threadIdx.x / kWarpSize;
   // The pattern was written by copies from the host, which no kernel overlaps: it may be read while the kernel before this one ends.

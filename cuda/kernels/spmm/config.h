@@ -2,6 +2,7 @@
 #pragma once
 
 #include "api/spmm.h"
+#include "common/vectors.h"
 
 namespace warptile::spmm_kernels {
 
@@ -52,6 +53,11 @@ constexpr int kBlockTileDepth = 32;
 
 static_assert(kCsrThreads % kWideLanes == 0, "whole warps");
 static_assert(kBlockTileDepth <= kBlockThreads, "one thread finds each row of a tile");
+
+// Whether rows of B and C may be read and written 16 bytes at a time.
+inline bool takes_vectors(const SpmmParams& p) {
+  return take_vectors({p.b, p.c}, {p.n, p.ldb, p.ldc, p.b_stride, p.c_stride}, dtype_bytes(p.dtype));
+}
 
 // False where no kernel was compiled for the plan.
 bool has_columns(DType dtype, const SpmmPlan& plan);

@@ -78,18 +78,13 @@ Status launch_rows(const SpmmParams& params, const LaunchContext& context) {
   return launch(context, spmm_csr_row_kernel<T, kVector, kLanes>, shape, params);
 }
 
-bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0; }
-
 }  // namespace
 
 Status launch_csr(const SpmmParams& params, const LaunchContext& context) {
   return dispatch_float(params.dtype, [&](auto element) {
     using T = decltype(element);
     constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
-    const auto divides = [](int64_t size) { return size % kVector == 0; };
-    const bool vectors = aligned(params.b) && aligned(params.c) && divides(params.n) && divides(params.ldb) &&
-                         divides(params.ldc) && divides(params.b_stride) && divides(params.c_stride);
-    if (vectors) {
+    if (takes_vectors(params)) {
       return params.n <= kNarrowLanes * kVector ? launch_rows<T, kVector, kNarrowLanes>(params, context)
                                                 : launch_rows<T, kVector, kWideLanes>(params, context);
     }

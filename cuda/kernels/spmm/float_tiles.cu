@@ -31,14 +31,6 @@ __global__ void __launch_bounds__(kAddThreads) spmm_add_parts_kernel(const Float
   }
 }
 
-bool takes_vectors(const SpmmParams& p) {
-  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0; };
-  for (const int64_t size : {p.n, p.ldb, p.ldc, p.b_stride, p.c_stride}) {
-    if (size % 4 != 0) return false;
-  }
-  return aligned(p.b) && aligned(p.c);
-}
-
 template <typename Shape, bool kVectors>
 Status launch_vectors(const SpmmParams& params, const LaunchContext& context) {
   const SpmmTiles& tiles = params.tiles;

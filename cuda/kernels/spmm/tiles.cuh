@@ -285,10 +285,7 @@ Status launch_tile_shape(const SpmmParams& params, const LaunchContext& context)
 
 template <typename T>
 Status launch_tiles(const SpmmParams& params, const LaunchContext& context) {
-  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0; };
-  const auto divides = [](int64_t size) { return size % 8 == 0; };
-  const bool vectors = aligned(params.b) && aligned(params.c) && divides(params.n) && divides(params.ldb) && divides(params.ldc) &&
-                       divides(params.b_stride) && divides(params.c_stride);
+  const bool vectors = takes_vectors(params);
   const auto run = [&](auto shape) {
     using Shape = decltype(shape);
     return vectors ? launch_tile_shape<T, Shape, true>(params, context) : launch_tile_shape<T, Shape, false>(params, context);
