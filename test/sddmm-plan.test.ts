@@ -16,6 +16,7 @@ const features = (change: Partial<SddmmFeatures> = {}): SddmmFeatures => ({
   stored: 1_677_721,
   longestRow: 480,
   tiles: [8192, 4096, 1024, 256],
+  mapped: [true, true, true, true],
   depth: 128,
   batch: 1,
   vectors: true,
@@ -120,9 +121,30 @@ describe('selectSddmm', () => {
     ['needs float32', {}, 'staged'],
     ['one stored element in 1024', { stored: 4000 }, 'tiles'],
     ['a stored element', { stored: 0 }, 'tiles'],
-    ['while recording', { tiles: [undefined, undefined, undefined, undefined] }, 'tiles'],
+    ['while recording', { mapped: [false, false, false, false] }, 'tiles'],
   ])('says that it %s', (message, change, variant) => {
     expect(() => selectSddmm(features(change), h200, variant)).toThrow(message);
+  });
+
+  it('expects the same of kernels that take no tiles where a map of them cannot be made', () => {
+    const without = { mapped: [false, false, false, false] };
+    // uniform-512x4608-90%, whose graphs ran `gather` in 48 us instead of `rows` in 32.
+    const short = features({
+      dtype: 'float32',
+      rows: 512,
+      columns: 4608,
+      stored: 235_782,
+      longestRow: 520,
+      tiles: [1152, 576, 144, 36],
+      depth: 512,
+    });
+    for (const change of [{}, { dtype: 'float32' }, { stored: 336_000 }] as const) {
+      const times = (all: SddmmFeatures) =>
+        selectSddmm(all, h200).candidates.filter(({ variant }) => variant === 'rows' || variant === 'gather');
+      expect(times(features({ ...change, ...without }))).toEqual(times(features(change)));
+    }
+    expect(selectSddmm(short, h200).plan.variant).toBe('rows');
+    expect(selectSddmm({ ...short, ...without }, h200).plan).toEqual(selectSddmm(short, h200).plan);
   });
 });
 

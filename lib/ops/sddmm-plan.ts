@@ -17,8 +17,9 @@ export interface SddmmFeatures {
   /** Stored entries. */
   readonly stored: number;
   readonly longestRow: number;
-  /** Tiles that store anything, of each of `tileShapes`; undefined where they cannot be found now. */
-  readonly tiles: readonly (number | undefined)[];
+  /** Tiles that store anything, of each of `tileShapes`; and whether their map is there or can be made now. */
+  readonly tiles: readonly number[];
+  readonly mapped: readonly boolean[];
   /** Columns of A and B, which the products sum over. */
   readonly depth: number;
   readonly batch: number;
@@ -194,7 +195,7 @@ export function gatherTime(features: SddmmFeatures, multiprocessors: number, pla
   const scale = (batch * fittedMultiprocessors) / multiprocessors;
   const gathered = ((stored * depth * bytes) / 1e6) * scale;
   // At most one row of B a tile's column, and so a bound of what neighbouring rows do not share.
-  const unshared = ((Math.min(stored, (tiles[0] ?? stored) * 64) * depth * bytes) / 1e6) * scale;
+  const unshared = ((Math.min(stored, tiles[0] * 64) * depth * bytes) / 1e6) * scale;
   const resident = columns * depth * bytes < residentBytes;
   const segment = segmentOf(lanes);
   const wavesOf = (warps: number, resident: ByLanes): number =>
@@ -237,28 +238,27 @@ export function gatherTime(features: SddmmFeatures, multiprocessors: number, pla
 /** A map of tiles is worth its memory from one element in so many on. */
 const sparsestTile = 1024;
 
-function tilesProblem(
-  { format, vectors, dtype, tiles, stored }: SddmmFeatures,
-  variant: 'tiles' | 'staged',
-): string | undefined {
+function tilesProblem(features: SddmmFeatures, variant: 'tiles' | 'staged'): string | undefined {
+  const { format, vectors, dtype, stored, mapped } = features;
   if (format !== 'csr') return 'needs a CSR mask';
   if (variant === 'staged' && dtype !== 'float32') return 'needs float32';
   if (variant === 'staged' && !vectors) return 'needs rows of A and B at multiples of 16 bytes';
   if (stored === 0) return 'needs a stored element';
-  if (tiles.every((count) => count === undefined)) {
-    return 'needs the tiles of the mask, which cannot be found while recording: call sddmm once before';
-  }
-  if (!tileShapes.some((shape, i) => storesEnough(shape, tiles[i], stored))) {
+  const worthwhile = tileShapes.map((_, i) => storesEnough(features, i));
+  if (!worthwhile.includes(true)) {
     return `needs one stored element in ${sparsestTile}, in tiles that store any`;
+  }
+  if (!worthwhile.some((enough, i) => enough && mapped[i])) {
+    return 'needs a map of the tiles, which cannot be made while recording: call sddmm once before';
   }
   return undefined;
 }
 
-const storesEnough = (
-  { rows, columns }: { rows: number; columns: number },
-  count: number | undefined,
-  stored: number,
-): boolean => count !== undefined && count * rows * columns <= stored * sparsestTile;
+/** Whether the tiles of a shape hold as much as that. */
+function storesEnough({ tiles, stored }: SddmmFeatures, shape: number): boolean {
+  const { rows, columns } = tileShapes[shape];
+  return tiles[shape] * rows * columns <= stored * sparsestTile;
+}
 
 const tileRowsOf = (variant: 'tiles' | 'staged', dtype: FloatDType): readonly TileRows[] => {
   if (variant === 'staged') return [32, 64, 128, 256];
@@ -271,10 +271,9 @@ export function* tilePlans(
   variant: 'tiles' | 'staged',
   { clusters }: PlanDevice,
 ): Iterable<SddmmPlan> {
-  const { dtype, tiles, stored } = features;
-  for (const tile of tileRowsOf(variant, dtype)) {
+  for (const tile of tileRowsOf(variant, features.dtype)) {
     const index = tileShapes.findIndex(({ rows }) => rows === tile);
-    if (!storesEnough(tileShapes[index], tiles[index], stored)) continue;
+    if (!storesEnough(features, index) || !features.mapped[index]) continue;
     // 192 KiB of shared memory, which compute capability 9.0 has for sure.
     if (tile === 256 && !clusters) continue;
     yield { ...none, variant, vector: vectorOf(features), tile };
@@ -289,7 +288,7 @@ export function tilesTime(features: SddmmFeatures, multiprocessors: number, plan
   const { dtype, stored, depth, batch } = features;
   const { variant, vector, tile } = plan;
   const fitted = costs[dtype === 'float32' ? 'float32' : 'half'];
-  const count = features.tiles[tileShapes.findIndex(({ rows }) => rows === tile)] as number;
+  const count = features.tiles[tileShapes.findIndex(({ rows }) => rows === tile)];
   const steps = Math.max(1, Math.ceil((depth * dtypeInfo[dtype].bytes) / 128));
   // Of the multiprocessor that has most.
   const blocks = Math.ceil((count * batch) / multiprocessors);

@@ -32,7 +32,7 @@ export function sddmmProblemClass(features: SddmmFeatures): string {
     `longest ${bucket(longestRow)}`,
     `k ${depth}`,
     `batch ${bucket(batch)}`,
-    `tiles ${tiles.map((count) => (count === undefined ? 'none' : bucket(count))).join(' ')}`,
+    `tiles ${tiles.map(bucket).join(' ')}`,
   ];
   if (vectors) parts.push('vectors');
   return parts.join(', ');

@@ -155,7 +155,7 @@ export function sddmmProblem<D extends FloatDType>(
   return { matrix, left, right, batch, features: featuresOf(matrix, left, right, batch ?? 1) };
 }
 
-/** Whether sddmm may use such tiles: those of a mask cannot be found while recording. */
+/** Whether sddmm may use such tiles: a map of them cannot be made while recording. */
 const mapped = (matrix: SparseMatrix, rows: TileRows): boolean =>
   !matrix.device.capturing || TileMap.has(matrix, rows);
 
@@ -171,7 +171,8 @@ function featuresOf(matrix: SparseMatrix, a: Tensor, b: Tensor, batch: number): 
     columns: pattern.columns,
     stored: topology.stored,
     longestRow: topology.longestRow,
-    tiles: topology.tiles.shapes.map((count, i) => (mapped(matrix, tileShapes[i].rows) ? count : undefined)),
+    tiles: topology.tiles.shapes,
+    mapped: tileShapes.map(({ rows }) => mapped(matrix, rows)),
     depth,
     batch,
     vectors: aligned && (depth * dtypeInfo[dtype].bytes) % vectorBytes === 0,

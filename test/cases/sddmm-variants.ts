@@ -17,6 +17,7 @@ const features = (dtype: FloatDType, depth: number, vectors: boolean): SddmmFeat
   stored: 64,
   longestRow: 1000,
   tiles: [1, 1, 1, 1],
+  mapped: [true, true, true, true],
   depth,
   batch: 1,
   vectors,
