@@ -45,7 +45,7 @@ export function selectSddmm(
 }
 
 /** Microseconds besides: the first rows of A and B are waited for twice. */
-const copyWait = 0.8;
+const copyWait = 0.5;
 
 /** @internal The problem on copies of A and B, and the microseconds of making them; none where rows begin at multiples of 16 bytes. */
 export function paddedSddmm(features: SddmmFeatures): Padded<SddmmFeatures> | undefined {
@@ -126,7 +126,7 @@ function gatherProblem({ format, depth, dtype }: SddmmFeatures): string | undefi
 function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[] {
   const problem = gatherProblem(features);
   const plans = [...gatherPlans(features)].filter(
-    (plan) => splitsPay(plan, features, multiprocessors) && !losesHalfLines(plan, features),
+    (plan) => splitsPay(plan, features, multiprocessors) && !losesLines(plan, features),
   );
   const time = (plan: SddmmPlan): number => gatherTime(features, multiprocessors, plan);
   return (['rows', 'gather'] as const).map((variant) =>
@@ -156,12 +156,17 @@ function splitsPay(
   return (rows * batch * splits) / 2 < enough * multiprocessors;
 }
 
-/** Four lanes read half a line of each row of B at a step: over a long sweep L1 loses the other half before they come to it. */
-const losesHalfLines = ({ variant, lanes, splits }: SddmmPlan, { dtype, depth }: SddmmFeatures): boolean =>
-  lanes === 4 &&
-  (variant === 'rows'
+/**
+ * Whether lanes read less than a line of each row of B at a step: over a long sweep L1 loses the rest before they come to it. Four lanes
+ * read half a line, and eight lanes of single elements a quarter or less.
+ */
+function losesLines({ variant, vector, lanes, splits }: SddmmPlan, { dtype, depth }: SddmmFeatures): boolean {
+  if (vector === 1) return lanes === 8 && depth > 160;
+  if (lanes !== 4) return false;
+  return variant === 'rows'
     ? splits === 1 && dtype === 'float32' && depth >= 128
-    : depth * dtypeInfo[dtype].bytes >= 1024);
+    : depth * dtypeInfo[dtype].bytes >= 1024;
+}
 
 /** @internal Every plan by rows or elements that has a kernel and lanes for the depth. */
 export function* gatherPlans(features: SddmmFeatures): Iterable<SddmmPlan> {
@@ -341,9 +346,9 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
     },
     gatherColumn: [0.711, 1.09, 0, 0.229, 0, 0, 1.065],
     gatherScalar: {
-      1: [0.165, 1.494, 0.0, 0.166, 0.684, 0.0, 0.496],
-      8: [0.0, 1.403, 0.171, 0.493, 0.136, 0.148, 1.218],
-      32: [0.0, 2.142, 0.846, 0.0, 0.1, 0.196, 2.276],
+      1: [0.202, 1.535, 0.016, 0.147, 0.404, 0, 0.375],
+      8: [0.017, 1.463, 0.217, 0.282, 0.113, 0.143, 0.618],
+      32: [0, 1.378, 0.317, 0, 0.057, 0.088, 1.502],
     },
     rows: {
       1: [1.012, 0, 0.127, 0.122, 0, 0, 0.11, 0.14, 0, 0.103, 0.042],
@@ -355,17 +360,17 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
     },
     rowsColumn: [0.914, 0.126, 0, 0.121, 0.061, 0, 0, 0.428, 0, 0.245, 0.132],
     rowsScalar: {
-      1: [0.901, 0.157, 0.066, 0.0, 0.105, 0.0, 0.0, 0.969, 0.0, 0.337, 0.149],
-      8: [1.035, 0.149, 0.154, 0.0, 0.233, 0.003, 0.062, 0.234, 0.975, 0.0, 0.0],
-      32: [0.883, 0.216, 0.164, 0.0, 0.137, 0.0, 0.061, 0.022, 0.403, 0.344, 0.041],
+      1: [1.272, 0.154, 0.027, 0.066, 0.051, 0, 0, 0.488, 0, 0.943, 0],
+      8: [1.15, 0.247, 0.098, 0.015, 0.2, 0, 0.102, 0.018, 0, 0.031, 0],
+      32: [1.061, 0.24, 0.096, 0, 0.164, 0, 0.055, 0, 0.109, 0.082, 0.121],
     },
     tiles: {
       32: [1.697, 0.59, 0.593, 0.498, 0.395],
       64: [1.541, 1.147, 0.119, 0.785, 0.366],
     },
     tilesScalar: {
-      32: [3.218, 0, 2.78, 0, 0.75],
-      64: [3.898, 0, 1.306, 0, 0.404],
+      32: [2.182, 0, 1.951, 0, 0.296],
+      64: [3.406, 0.153, 1.35, 0.036, 0.321],
     },
     staged: {
       32: [1.994, 0.626, 0.145, 0.148, 0.565, 0.649],
@@ -385,9 +390,9 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
     },
     gatherColumn: [0.453, 1.318, 0, 0.24, 0, 0, 0.887],
     gatherScalar: {
-      1: [0.304, 1.341, 0.032, 0.278, 0.0, 0.0, 2.758],
-      8: [0.0, 1.473, 0.207, 0.44, 0.218, 0.0, 1.149],
-      32: [0.508, 0.752, 0.119, 0.75, 0.208, 0.0, 0.562],
+      1: [0.349, 1.364, 0.047, 0.131, 0.396, 0, 1.169],
+      8: [0.322, 1.153, 0.233, 0.227, 0.226, 0.106, 0.828],
+      32: [0.5, 0.769, 0.206, 0.508, 0.176, 0.076, 0],
     },
     rows: {
       1: [0.921, 0.2, 0.052, 0.13, 0, 0, 0.149, 0.114, 0, 0.279, 0.09],
@@ -399,9 +404,9 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
     },
     rowsColumn: [0.886, 0.117, 0, 0.138, 0.065, 0, 0, 0.366, 0, 0.211, 0.134],
     rowsScalar: {
-      1: [1.003, 0.141, 0.055, 0.09, 0.084, 0.0, 0.0, 0.0, 0.0, 1.513, 0.0],
-      8: [1.068, 0.235, 0.134, 0.0, 0.157, 0.05, 0.018, 0.204, 0.0, 0.0, 0.0],
-      32: [0.837, 0.126, 0.175, 0.041, 0.172, 0.0, 0.077, 0.067, 0.0, 0.248, 0.26],
+      1: [1.089, 0.144, 0.028, 0.086, 0.056, 0, 0.09, 0.917, 0, 0.719, 0],
+      8: [1.104, 0.255, 0.092, 0.007, 0.196, 0.012, 0.157, 0.111, 0.603, 0.027, 0.046],
+      32: [1.194, 0.28, 0.085, 0.035, 0.18, 0, 0.12, 0.035, 0.08, 0.056, 0.045],
     },
     tiles: {
       32: [1.605, 0.261, 0.12, 0.234, 0.322],
@@ -409,9 +414,9 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       128: [1.708, 0.759, 0.542, 0.651, 0.318],
     },
     tilesScalar: {
-      32: [2.343, 0, 1.056, 0, 0.33],
-      64: [2.49, 0, 0.984, 0, 0.319],
-      128: [3.76, 0, 3.503, 0, 0.468],
+      32: [2.39, 0, 0.888, 0, 0.275],
+      64: [2.585, 0, 1.202, 0, 0.317],
+      128: [3.315, 0.594, 2.75, 0.684, 0.593],
     },
     staged: {},
   },
