@@ -21,6 +21,7 @@ export function floatTileColumns(rows: number): readonly number[] {
 const model = {
   overlap: 0.4656,
   clusterStep: 1.385,
+  parts: 2.5,
   reached: { 1: 1, 2: 1, 4: 0.862, 8: 0.786 } as Readonly<Record<number, number>>,
   '32x32': { latency: 0.3199, first: 0.3234, tile: 0.3803, block: 1.8102 },
   '32x128': { latency: 0.9031, first: 0.1941, tile: 1.6608, block: 2.5071 },
@@ -35,7 +36,7 @@ export function floatTilesTime(
   plan: TileShape,
 ): number {
   const { width, batch, vectors } = features;
-  const { rows, count, items, longest } = tiles;
+  const { rows, count, items, longest, parts } = tiles;
   const { columns, cluster } = plan;
   const shape = model[`${rows}x${columns}` as '32x32' | '32x128' | '64x128'];
   const blocks = Math.max(1, items) * Math.ceil(width / columns) * batch * cluster;
@@ -51,6 +52,7 @@ export function floatTilesTime(
       // Of the multiprocessor with the most blocks, or with the longest, which begins early.
       Math.max(waves * (shape.block + steps * shape.tile), shape.block + most * shape.tile),
     ) +
-    model.clusterStep * Math.log2(cluster);
-  return vectors ? us : us * unaligned(width);
+    model.clusterStep * Math.log2(cluster) +
+    (parts > 0 ? model.parts : 0);
+  return vectors ? us : us * unaligned(width, cluster > 1 ? 1.13 : 1.33);
 }

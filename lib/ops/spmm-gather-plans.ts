@@ -91,50 +91,61 @@ const gatherPlan = (
 });
 
 /**
- * What plans take that do not load their columns at once, by the columns of all lanes, of the time that the models say: they were fitted to
- * few of them. Medians of 180 problems of random matrices and 2 to 511 columns.
+ * What plans take that do not load their columns at once, of the time that the models say, which were fitted to few of them: single
+ * columns and pairs by lanes, four single columns of a lane by the bytes of an element. Medians of 350 random problems.
  */
-const piecesShare: {
-  readonly [variant in 'row-group' | 'row-bins']: {
-    readonly single: { readonly [lanes: number]: number };
-    readonly pieces: { readonly [columns: number]: number };
-  };
-} = {
-  'row-group': { single: { 1: 0.85, 8: 0.83, 32: 0.75 }, pieces: { 32: 1.5, 128: 1.2 } },
-  'row-bins': { single: { 1: 1.1, 8: 0.89, 32: 0.73 }, pieces: { 32: 2.4, 128: 1.75 } },
-};
-/** Of rows with up to so many entries, which gain nothing from several warps. */
-const fewEntries = 16;
-const sharedShort = 1.35;
+const piecesShare = {
+  'row-group': {
+    single: { 1: 0.85, 8: 0.83, 32: 0.75 },
+    pairs: { 4: 1.35, 16: 1.25 },
+    four: { 4: 1.27, 2: 1.4 },
+  },
+  'row-bins': {
+    single: { 1: 1.1, 8: 0.89, 32: 0.73 },
+    pairs: { 4: 1.8, 16: 1.6 },
+    four: { 4: 1.7, 2: 1.75 },
+  },
+} as const;
 
-function piecesCorrection(plan: SpmmPlan, { width, stored, rows }: SpmmFeatures): number {
-  const { variant, vector, piece, lanes, warps } = plan;
-  const { single, pieces } = piecesShare[variant as 'row-group' | 'row-bins'];
-  if (vector === 1) return width === 1 ? 1 : single[lanes];
-  if (piece === vector) return 1;
-  return (warps > 1 && stored <= fewEntries * rows ? sharedShort : 1) * pieces[lanes * vector];
+function piecesCorrection(
+  { variant, vector, piece, lanes }: SpmmPlan,
+  { width, dtype }: SpmmFeatures,
+): number {
+  if (piece === vector && (vector > 1 || width === 1)) return 1;
+  const { single, pairs, four } = piecesShare[variant as 'row-group' | 'row-bins'];
+  if (vector === 1) return single[lanes as 1 | 8 | 32];
+  return piece === 2 ? pairs[lanes as 4 | 16] : four[dtypeInfo[dtype].bytes as 2 | 4];
 }
 
-/** How lanes share out columns: matches has_columns of cuda/kernels/spmm/spmm.cc. */
-interface LaneColumns {
+/** @internal How lanes share out columns: matches has_columns of cuda/kernels/spmm/spmm.cu. */
+export interface LaneColumns {
   readonly vector: number;
   readonly piece: number;
   readonly lanes: number;
 }
 
-type DenseOperands = Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'pairs'>;
+/** @internal */
+export type DenseOperands = Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'pairs'>;
 
 const shapes = (vector: number, piece: number, lanes: readonly number[]): readonly LaneColumns[] =>
   lanes.map((each) => ({ vector, piece, lanes: each }));
 const singles = [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 1, [32])];
 const pairShapes = [...shapes(1, 1, [1, 8, 32]), ...shapes(8, 2, [4, 16]), ...shapes(4, 1, [32])];
-const wholes = { 4: shapes(4, 4, [2, 8, 16, 32]), 2: shapes(8, 8, [1, 4, 8, 16, 32]) };
+const wholes = { 4: shapes(4, 4, [2, 4, 8, 16, 32]), 2: shapes(8, 8, [1, 2, 4, 8, 16, 32]) };
 
-/** Those for operands, narrow ones first, that waste less than half of their lanes; the narrowest takes everything. */
+/**
+ * Those for operands, narrow ones first, that waste less than half of their lanes. Every tile of columns loads the entries anew: several of
+ * eight columns took 1.0 to 2.3 times as long as wider ones, and more than four of two or four lanes 1.1 times. Of single columns the
+ * narrowest takes everything.
+ */
 function laneColumns({ dtype, width, vectors, pairs }: DenseOperands): readonly LaneColumns[] {
   const { bytes } = dtypeInfo[dtype];
   const all = vectors ? wholes[bytes as 2 | 4] : bytes === 2 && pairs ? pairShapes : singles;
-  return all.filter(({ lanes, vector }, i) => i === 0 || 2 * width > lanes * vector);
+  return all.filter(({ lanes, vector }, i) => {
+    const tile = lanes * vector;
+    if (vectors && lanes < 8 && width > (tile === 8 ? 1 : 4) * tile) return false;
+    return i === 0 || 2 * width > tile;
+  });
 }
 
 /** @internal Every plan of row groups that has a kernel and wastes less than half of its lanes. */
@@ -143,7 +154,7 @@ export function groupPlans(operands: DenseOperands): readonly SpmmPlan[] {
   const plans: SpmmPlan[] = [];
   for (const columns of laneColumns(operands)) {
     const { lanes, vector } = columns;
-    if (lanes * vector <= 8 && lanes < 8 && width > 4 * lanes * vector) continue;
+    if (lanes * vector === 1 && width > 4) continue;
     const all = 32 / lanes;
     const few = Math.max(1, all / 4);
     for (const splits of all === 1 ? [1] : lanes <= 2 && few > 1 ? [all, few, 1] : [all, few]) {
@@ -331,6 +342,9 @@ const binModel = {
   segments: 0.996,
 };
 
+/** Of the items of a power of two, which a power takes longer to compute than everything else of a plan. */
+const typicalEntries = Array.from({ length: 32 }, (_, exponent) => 1.45 * 2 ** exponent);
+
 /** Rounds of four entries that `parts` groups of lanes take for a row that begins anywhere in a chunk. */
 function roundsOf(entries: number, parts: number): number {
   return entries === 0 ? 0 : Math.ceil((entries + 1.5) / (4 * parts));
@@ -357,7 +371,7 @@ export function binTime(
   // Items of one power of two, the long ones first: some of them by blocks, some by warps, the rest by parts of warps.
   for (let exponent = atLeast.length - 1, before = 0; exponent >= -1; --exponent) {
     const past = exponent < 0 ? items : atLeast[exponent];
-    const entries = exponent < 0 ? 0 : Math.min(1.45 * 2 ** exponent, longestRow, limit);
+    const entries = exponent < 0 ? 0 : Math.min(typicalEntries[exponent], longestRow, limit);
     const byBlock = Math.max(0, Math.min(past, blockItems) - before);
     const byWarp = Math.max(0, Math.min(past, blockItems + warpItems) - Math.max(before, blockItems));
     const shared = past - before - byBlock - byWarp;

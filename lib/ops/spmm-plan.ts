@@ -18,7 +18,7 @@ import {
   splitTime,
 } from './spmm-gather-plans.js';
 import { panelPlans, panelProblem, panelTime } from './spmm-panel.js';
-import { streamPlan, streamProblem, streamTime } from './spmm-stream.js';
+import { streamPlans, streamProblem, streamTime } from './spmm-stream.js';
 import { bestStripPlan, type StripFeatures, stripOperandsProblem, stripsProblem } from './spmm-strips.js';
 import { bestTilePlan, type TileFeatures, tilesProblem } from './spmm-tiles-plan.js';
 
@@ -122,8 +122,8 @@ function describeParameters(plan: SpmmPlan): string {
   const { variant, vector, piece, lanes, splits, warps, columns, cluster, blockItems, warpItems, warpRows } =
     plan;
   if (variant === 'panel') return `rows ${warps * warpRows}, cluster ${cluster}`;
-  if (variant === 'stream') return `vector ${vector}, blocks ${blockItems}, warps ${warpItems}`;
   const loads = piece < vector ? `vector ${vector} by ${piece}` : `vector ${vector}`;
+  if (variant === 'stream') return `${loads}, blocks ${blockItems}, warps ${warpItems}`;
   if (variant === 'row-bins') {
     return `${loads}, lanes ${lanes}, splits ${splits}, blocks ${blockItems}, warps ${warpItems}`;
   }
@@ -187,7 +187,7 @@ function panel(features: SpmmFeatures, device: PlanDevice): SpmmFound {
 function stream(features: SpmmFeatures, memory: MemoryTimes): SpmmFound {
   const problem = gatherProblem(features) ?? streamProblem(features);
   if (problem !== undefined) return ruledOut('stream', problem);
-  return { variant: 'stream', plan: streamPlan(features), us: streamTime(features, memory) };
+  return bestOf('stream', undefined, streamPlans(features), (plan) => streamTime(features, plan, memory));
 }
 
 /**

@@ -2,39 +2,62 @@
 
 import { noParameters, type SpmmPlan } from '../backends/calls/spmm.js';
 import { dtypeInfo } from '../tensor/dtype.js';
-import { gathersFar, memoryTimes, mostInGrid } from './spmm-gather-plans.js';
+import {
+  type DenseOperands,
+  gathersFar,
+  type LaneColumns,
+  memoryTimes,
+  mostInGrid,
+} from './spmm-gather-plans.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 
 const lanes = 8;
-const vectorBytes = 16;
+const shape = (vector: number, piece: number): LaneColumns => ({ vector, piece, lanes });
+const pieces = shape(4, 1);
+const pairs = shape(8, 2);
+const wholes = { 4: shape(4, 4), 2: shape(8, 8) };
 
 /** @internal Why it cannot run; of a matrix in CSR whose rows of B are near. */
-export function streamProblem({ bins, batch, width, dtype, vectors }: SpmmFeatures): string | undefined {
+export function streamProblem({ bins, batch, width }: SpmmFeatures): string | undefined {
   if (bins === undefined) return 'rows are few or long, and about equally so';
   if (batch > mostInGrid) return `needs a batch of at most ${mostInGrid}`;
-  if (width === 1) return undefined;
-  if (!vectors) return 'needs rows of B and C at multiples of 16 bytes';
-  const tile = tileOf(dtype);
-  // A narrower one leaves half of its lanes idle, or more.
-  if (2 * width <= tile) return `needs more than ${tile / 2} columns of B, or one`;
-  return width > mostInGrid * tile ? 'has too many columns of B' : undefined;
+  if (width > 1 && width < fewestColumns) return `needs ${fewestColumns} columns of B or more, or one`;
+  return width > mostInGrid * lanes * pieces.vector ? 'has too many columns of B' : undefined;
 }
 
-/** Columns of a group of lanes. */
-function tileOf(dtype: SpmmFeatures['dtype']): number {
-  return (lanes * vectorBytes) / dtypeInfo[dtype].bytes;
+/** With fewer, more than half of the lanes would be idle. */
+const fewestColumns = 5;
+
+type LongItems = Pick<SpmmPlan, 'blockItems' | 'warpItems'>;
+type StreamItems = Readonly<Record<'stream' | 'column', LongItems>>;
+
+/** @internal Every plan that wastes less than half of its lanes, or loads. Requires that there is no `streamProblem`. */
+export function streamPlans({
+  dtype,
+  width,
+  vectors,
+  pairs: inPairs,
+  bins,
+}: DenseOperands & { readonly bins: StreamItems | undefined }): readonly SpmmPlan[] {
+  const { stream, column } = bins as StreamItems;
+  const planOf = (loads: LaneColumns, { blockItems, warpItems }: LongItems): SpmmPlan => ({
+    variant: 'stream',
+    ...noParameters,
+    ...loads,
+    blockItems,
+    warpItems,
+  });
+  if (width === 1) return [planOf({ vector: 1, piece: 1, lanes: 1 }, column)];
+  const whole = wholes[dtypeInfo[dtype].bytes as 2 | 4];
+  const fits = ({ vector }: LaneColumns): boolean => 2 * width > lanes * vector;
+  const found: LaneColumns[] = [];
+  if (vectors && fits(whole)) found.push(whole);
+  else if (whole.vector === pairs.vector && inPairs && fits(pairs)) found.push(pairs);
+  if (!vectors || !fits(whole)) found.push(pieces);
+  return found.map((loads) => planOf(loads, stream));
 }
 
-/** @internal The one plan. Requires that there is no `streamProblem`. */
-export function streamPlan({ dtype, width, bins }: Pick<SpmmFeatures, 'dtype' | 'width' | 'bins'>): SpmmPlan {
-  const { stream, column } = bins as NonNullable<SpmmFeatures['bins']>;
-  const { blockItems, warpItems } = width === 1 ? column : stream;
-  const vector = width === 1 ? 1 : vectorBytes / dtypeInfo[dtype].bytes;
-  const shape = { vector, piece: vector, lanes: width === 1 ? 1 : lanes };
-  return { variant: 'stream', ...noParameters, ...shape, blockItems, warpItems };
-}
-
-// Fitted to the graphs of the benchmark. Microseconds a million: entries and rows of a column tile of 128 bytes.
+// Fitted to the graphs of the benchmark. Microseconds a million: entries and rows of a column tile of eight lanes.
 const model = {
   start: 3,
   entries: { float32: 15.5, float16: 18.3, bfloat16: 18.3 },
@@ -44,6 +67,8 @@ const model = {
   overlap: 0.25,
   segments: 1,
   near: 1.15,
+  /** Of columns that are not loaded at once, by pieces and the bytes of an element. */
+  pieces: { 1: { 4: 1.5, 2: 1.3 }, 2: { 4: 1, 2: 1.5 } },
   column: {
     start: 2,
     rows: 2,
@@ -57,7 +82,7 @@ const model = {
 };
 
 /** @internal */
-export function streamTime(features: SpmmFeatures, memory = memoryTimes(features)): number {
+export function streamTime(features: SpmmFeatures, plan: SpmmPlan, memory = memoryTimes(features)): number {
   const { dtype, rows, stored, width, batch } = features;
   const { stream, column } = features.bins as NonNullable<SpmmFeatures['bins']>;
   if (width === 1) {
@@ -69,8 +94,10 @@ export function streamTime(features: SpmmFeatures, memory = memoryTimes(features
     const long = column.blockItems > 0 ? model.column.long : 0;
     return model.column.start + Math.max(shared, rounds) + long + (column.segments > 0 ? model.segments : 0);
   }
-  const tiles = Math.ceil(width / tileOf(dtype)) * batch;
-  const shared = (tiles * (stored * model.entries[dtype] + rows * model.rows[dtype])) / 1e6;
+  const { piece, vector } = plan;
+  const tiles = Math.ceil(width / (lanes * vector)) * batch;
+  const share = piece === vector ? 1 : model.pieces[piece as 1 | 2][dtypeInfo[dtype].bytes as 2 | 4];
+  const shared = (share * tiles * (stored * model.entries[dtype] + rows * model.rows[dtype])) / 1e6;
   const longest =
     stream.blockItems > 0 ? stream.longest / 16 : stream.longest / (stream.warpItems > 0 ? 4 : 1);
   const alone = Math.ceil(Math.max(longest, stream.stretch) / lanes) * model.stage;

@@ -115,6 +115,7 @@ const groupModel = {
   cached: 40e6,
   narrow: 7.5e-5,
   memory: 4.2e6,
+  starved: 0.36e6,
   64: {
     32: { first: 0.4336, step: 0.021, tile: 0.0968, block: 0.3668 },
     64: { first: 0.563, step: 0.0331, tile: 0.0914, block: 0.8396 },
@@ -152,16 +153,17 @@ function groupTime(
   const share = Math.max(1, blocks / device.multiprocessors);
   const rounds = share + (share > 4 ? 0 : groupModel.waves * (Math.ceil(share) - share));
   const copied = count * across * (rows + columns) * tileDepth * 2 + features.rows * width * batch * 2;
-  // What the L2 cache does not keep from one product to the next.
+  // What the L2 cache does not keep from one product to the next. Beside sums of 128 x 128 a cluster's blocks have room for two stages.
   const stored = count * rows * tileDepth * 2;
   const fromMemory = stored > groupModel.cached ? stored : 0;
+  const memoryRate = cluster > 1 && rows === 128 && columns === 128 ? groupModel.starved : groupModel.memory;
   const us = overlapped(
     groupModel.start,
     groupModel.overlap,
     costs.first + Math.ceil(longest / cluster) * costs.step,
     rounds * (costs.block + steps * costs.tile),
     copied / groupModel.bytes,
-    fromMemory / groupModel.memory,
+    fromMemory / memoryRate,
   );
   const sharing = cluster > 1 ? groupModel.cluster + groupModel.clusterStep * Math.log2(cluster) : 0;
   // Rows of B of 16 bytes are one request each, all of them of few lines where A has few columns.
@@ -200,5 +202,5 @@ function warpTime(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevic
       Math.max(Math.max(1, blocks / device.multiprocessors) * (block + steps * tile), block + longest * tile),
       (count * rows * tileDepth * 2) / warpModel.bytes,
     ) + (plan.cluster > 1 ? warpModel.cluster + warpModel.clusterStep * Math.log2(plan.cluster) : 0);
-  return vectors ? us : us * unaligned(width);
+  return vectors ? us : us * unaligned(width, plan.cluster > 1 ? 1.3 : 1.6);
 }

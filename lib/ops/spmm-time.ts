@@ -13,4 +13,4 @@ export function overlapped(
 }
 
 /** @internal How much longer tiles take where rows are copied element by element; a single column fares worst. */
-export const unaligned = (width: number): number => (width === 1 ? 2 : 1.3);
+export const unaligned = (width: number, several: number): number => (width === 1 ? 2 : several);

@@ -9,6 +9,7 @@ import { plansWithPadding } from './padding.js';
 import { binPlans, binTime, groupPlans, groupTime } from './spmm-gather-plans.js';
 import { panelPlans, panelTime } from './spmm-panel.js';
 import { describePlan, paddedSpmm, type SpmmFeatures, selectSpmm, spmmVariantsFor } from './spmm-plan.js';
+import { streamPlans, streamTime } from './spmm-stream.js';
 import { type StripFeatures, stripPlans, stripsTime } from './spmm-strips.js';
 import { type TileFeatures, tilePlans, tilesTime } from './spmm-tiles-plan.js';
 
@@ -63,6 +64,8 @@ function plansFor(features: SpmmFeatures, card: PlanDevice): Estimate<SpmmPlan>[
       }
     } else if (variant === 'panel') {
       for (const one of panelPlans(card)) found.push({ plan: one, us: panelTime(features, card, one) });
+    } else if (variant === 'stream') {
+      for (const one of streamPlans(features)) found.push({ plan: one, us: streamTime(features, one) });
     } else {
       found.push({ plan, us });
     }

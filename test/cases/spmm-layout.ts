@@ -19,7 +19,7 @@ import type { OperationCase } from '../harness/case.js';
 import { draw, roundTo } from '../harness/draw.js';
 import { csr, drawPattern, type PatternSpec, patternName, uploadSparse } from './sparse-patterns.js';
 import { type ForcedPlan, runForced } from './spmm.js';
-import { forcedStream } from './spmm-variants.js';
+import { forcedStreams } from './spmm-variants.js';
 
 /** First column of a range, and columns of the tensor. */
 type Place = readonly [first: number, wide: number];
@@ -283,9 +283,9 @@ function* forcedSpecs(dtype: FloatDType): Iterable<Spec> {
       };
       yield { pattern: csr(150, 61, 'skewed', 0.15), width, dtype, b, out, forced, beta: 1 };
     }
-    if (width === 1 || (vectors && 2 * width > (dtype === 'float32' ? 32 : 64))) {
+    for (const forced of forcedStreams(dtype, width, { vectors, pairs })) {
       for (const pattern of [csr(150, 61, 'skewed', 0.15), csr(90, 1300, 'longRows', 0.9)]) {
-        yield { pattern, width, dtype, b, out, forced: forcedStream, beta: 1 };
+        yield { pattern, width, dtype, b, out, forced, beta: 1 };
       }
     }
     if (dtype === 'float32') continue;

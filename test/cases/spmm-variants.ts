@@ -4,6 +4,7 @@ import { noParameters, type SpmmPlan, stripHeights, type TileHeight } from '../.
 import { binPlans, groupPlans } from '../../lib/ops/spmm-gather-plans.js';
 import { panelPlans } from '../../lib/ops/spmm-panel.js';
 import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
+import { streamPlans } from '../../lib/ops/spmm-stream.js';
 import { stripPlans } from '../../lib/ops/spmm-strips.js';
 import { type TileFeatures, tilePlans, tileSizes } from '../../lib/ops/spmm-tiles-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
@@ -13,8 +14,13 @@ import type { ForcedPlan, SpmmSpec } from './spmm.js';
 
 type Size = readonly [number, number, number];
 
+interface Loads {
+  readonly vectors: boolean;
+  readonly pairs: boolean;
+}
+
 /** How rows may be loaded that have so many columns: whole vectors, pairs of half types, single elements. */
-function loadsFor(dtype: FloatDType, width: number): { vectors: boolean; pairs: boolean }[] {
+function loadsFor(dtype: FloatDType, width: number): Loads[] {
   const found = [{ vectors: false, pairs: false }];
   if (dtype !== 'float32' && width % 2 === 0) found.push({ vectors: false, pairs: true });
   if (width % (dtype === 'float32' ? 4 : 8) === 0) found.push({ vectors: true, pairs: true });
@@ -254,11 +260,9 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
       if (i % 3 === (width + 2) % 3) add(csr(70, 150, 'skewed', 0.2), { batches: [undefined, 3], beta: 1 });
     });
   }
-  const padded: ForcedPlan = {
-    name: 'padded stream',
-    plan: { ...forcedStream.plan, padded: true },
-  };
   for (const width of [34, 65, 129]) {
+    const [stream] = forcedStreams(dtype, Math.ceil(width / vector) * vector, { vectors: true, pairs: true });
+    const padded = { name: `padded ${stream.name}`, plan: { ...stream.plan, padded: true } };
     const reduced = dtype !== 'bfloat16' && width === 34;
     specs.push({ pattern: csr(67, 61, 'skewed', 0.15), width, dtype, forced: padded, beta: -1, reduced });
     specs.push({ pattern: csr(60, 1300, 'longRows', 0.9), width, dtype, forced: padded });
@@ -280,8 +284,13 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
   return specs;
 }
 
-/** A stream: the plan is that of the matrix. */
-export const forcedStream: ForcedPlan = { name: 'stream', plan: { variant: 'stream', ...noParameters } };
+const noItems = { blockItems: 0, warpItems: 0 };
+
+/** Every stream for operands that are loaded so. */
+export function forcedStreams(dtype: FloatDType, width: number, loads: Loads): ForcedPlan[] {
+  const plans = streamPlans({ dtype, width, ...loads, bins: { stream: noItems, column: noItems } });
+  return plans.map((plan) => ({ name: `stream ${plan.vector}/${plan.piece}`, plan }));
+}
 
 // Stretches of 16 entries: long rows of a warp, of a block, in segments; many empty ones, at the beginning, in the middle and at the end.
 const streamPatterns: readonly PatternSpec[] = [
@@ -298,11 +307,14 @@ const streamPatterns: readonly PatternSpec[] = [
 function streamSpecs(dtype: FloatDType): SpmmSpec[] {
   const specs: SpmmSpec[] = [];
   const add = (pattern: PatternSpec, width: number, rest: Partial<SpmmSpec> = {}): void => {
-    specs.push({ pattern, width, dtype, forced: forcedStream, ...rest });
+    const plans = loadsFor(dtype, width).flatMap((loads) => forcedStreams(dtype, width, loads));
+    for (const [, forced] of new Map(plans.map((plan) => [plan.name, plan]))) {
+      specs.push({ pattern, width, dtype, forced, ...rest });
+    }
   };
   const widths = dtype === 'float32' ? [1, 20, 32, 36, 100] : [1, 40, 64, 72, 200];
   for (const pattern of streamPatterns) {
-    for (const width of widths) {
+    for (const width of [...widths, 5, 10, 33, 70]) {
       if (width === widths[4] && pattern.rows > 1000) continue;
       add(pattern, width, { reduced: dtype !== 'bfloat16' && pattern.rows < 100 && width < 100 });
     }

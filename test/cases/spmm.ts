@@ -10,9 +10,8 @@ import { spmmReference } from '../../lib/backends/reference/spmm.js';
 import { stripCopy, tiledCopy } from '../../lib/formats/packed-copy.js';
 import type { SparseMatrix } from '../../lib/formats/sparse-matrix.js';
 import { countAllStrips } from '../../lib/formats/strip-counts.js';
-import { paddedColumns } from '../../lib/ops/padding.js';
+import type { Topology } from '../../lib/formats/topology.js';
 import { spmm, spmmCall, tableOf } from '../../lib/ops/spmm.js';
-import { streamPlan } from '../../lib/ops/spmm-stream.js';
 import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { errorBounds } from '../harness/bound.js';
@@ -50,7 +49,7 @@ export interface SpmmSpec {
 /** A kernel to run instead of the one that the planner chooses. */
 export interface ForcedPlan {
   readonly name: string;
-  /** Of row bins: without the items that take a block or a warp each. Of a stream: the variant alone. */
+  /** Of row bins and streams: without the items that take a block or a warp each. */
   readonly plan: SpmmPlan;
   readonly tileRows?: TileHeight;
   readonly stripRows?: StripHeight;
@@ -68,10 +67,10 @@ export function runForced(call: SpmmCall, matrix: SparseMatrix, { plan, items }:
     return found;
   };
   if (plan.variant === 'stream') {
-    const { padded } = plan;
-    const width = padded ? paddedColumns(call.width, call.dtype) : call.width;
-    const own = { ...streamPlan({ dtype: call.dtype, width, bins: topology.bins }), padded };
-    run({ ...call, plan: own, bins: tables(own) });
+    const bins = tables(plan);
+    const { stream, column } = topology.bins as NonNullable<Topology['bins']>;
+    const { blockItems, warpItems } = plan.lanes === 1 ? column : stream;
+    run({ ...call, plan: { ...plan, blockItems, warpItems }, bins });
   } else if (items === undefined) {
     const { tiles, strips } = matrix.values;
     run({ ...call, plan, tiles: tiles?.call, strips: strips?.call });

@@ -197,17 +197,17 @@ __device__ __forceinline__ void store_scaled(T* c, const float (&sum)[kVector], 
 template <typename T, typename Body>
 Status dispatch_columns(const SpmmPlan& plan, Body&& body) {
   constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
-  constexpr int kNarrow = kVector == 8 ? 1 : 2;  // lanes of an eight-column tile
   const int lanes = plan.lanes;
   if (plan.vector == 1) {
     if (lanes == 1) return body(LaneColumns<1, 1, 1>{});
     return lanes == 8 ? body(LaneColumns<1, 1, 8>{}) : body(LaneColumns<1, 1, 32>{});
   }
   if (plan.piece == kVector) {
-    if (lanes == kNarrow) return body(LaneColumns<kVector, kVector, kNarrow>{});
     if constexpr (kVector == 8) {
-      if (lanes == 4) return body(LaneColumns<kVector, kVector, 4>{});
+      if (lanes == 1) return body(LaneColumns<kVector, kVector, 1>{});
     }
+    if (lanes == 2) return body(LaneColumns<kVector, kVector, 2>{});
+    if (lanes == 4) return body(LaneColumns<kVector, kVector, 4>{});
     if (lanes == 8) return body(LaneColumns<kVector, kVector, 8>{});
     if (lanes == 16) return body(LaneColumns<kVector, kVector, 16>{});
     return body(LaneColumns<kVector, kVector, 32>{});

@@ -125,7 +125,7 @@ bool has_columns(DType dtype, const SpmmPlan& plan) {
   const int lanes = plan.lanes;
   if (plan.vector == 1) return plan.piece == 1 && (lanes == 1 || lanes == 8 || lanes == 32);
   if (plan.vector == most && plan.piece == most) {
-    return lanes == 8 / most || lanes == 32 / most || lanes == 8 || lanes == 16 || lanes == 32;
+    return lanes == 2 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32 || (lanes == 1 && most == 8);
   }
   if (plan.piece == 2) return most == 8 && plan.vector == 8 && (lanes == 4 || lanes == 16);
   return plan.piece == 1 && plan.vector == 4 && lanes == 32;
@@ -144,9 +144,11 @@ bool has_bins(DType dtype, const SpmmPlan& plan) {
 }
 
 bool has_stream(DType dtype, const SpmmPlan& plan) {
-  if (plan.piece != plan.vector) return false;
-  if (plan.lanes == 1) return plan.vector == 1;
-  return plan.lanes == kStreamLanes && plan.vector == kVectorBytes / static_cast<int>(dtype_bytes(dtype));
+  if (plan.lanes == 1) return plan.vector == 1 && plan.piece == 1;
+  const int most = kVectorBytes / static_cast<int>(dtype_bytes(dtype));
+  if (plan.lanes != kStreamLanes) return false;
+  if (plan.vector == most && plan.piece == most) return true;
+  return (plan.vector == 4 && plan.piece == 1) || (most == 8 && plan.vector == 8 && plan.piece == 2);
 }
 
 bool has_tiles(const SpmmPlan& plan, int tile_rows) {

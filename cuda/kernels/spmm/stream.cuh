@@ -2,7 +2,7 @@
 // Layout    A: col/val[nnz], steps[nnz]: rows that end with an entry, itself and the empty ones after it, or 0;  B [k,n];  C [m,n];
 //           items [count]: first and past the last entry, row or ~slot, empty rows before it
 // Tiling    entries, not rows, are shared out: a group of 8 lanes takes a stretch of whole rows with about as many entries as every
-//           other, and 16 bytes a lane of columns:
+//           other, and 4 or 8 columns a lane, at once or in pieces (entries.cuh):
 //
 //               warp         | stretch | stretch | stretch | stretch |
 //               its entries  | a a b b b c | d d d d | e f f f g |          a row is stored when its last entry was added
@@ -15,7 +15,7 @@
 //           Rows of B are loaded four at a time wherever rows of A end: the next entries are on their way by then
 // Numerics  float32 accumulators, entries of a row in order, parts of long rows in a fixed order: bitwise repeatable.
 //           |error| <= (nnz of the row + 2) 2^-24 sum |a b|, then one rounding to the output
-// Requires  n, ldb, ldc, strides and bases of B and C multiples of 16 bytes; rows of B less than 4 GiB apart; items 16-byte aligned
+// Requires  n, ldb, ldc, strides and bases of B and C multiples of kPiece elements; rows of B less than 4 GiB apart; items 16-byte aligned
 // Source    Merrill and Garland, "Merge-based parallel sparse matrix-vector multiplication" (2016), for shares of entries; here they
 //           end with rows, so that only long rows are added up twice
 #pragma once
@@ -55,11 +55,11 @@ struct StreamParams {
 };
 
 // kAdds: beta is not 0.
-template <typename T, bool kAdds>
+template <typename T, typename Columns, bool kAdds>
 __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks) spmm_stream_kernel(const StreamParams<T> p) {
-  constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
+  static_assert(Columns::kLanes == kStreamLanes);
+  constexpr int kVector = Columns::kVector, kTile = Columns::kTile;
   constexpr int kGroups = kWarpSize / kStreamLanes;
-  constexpr int kTile = kStreamLanes * kVector;
   __shared__ float warp_sums[kStreamWarps * kTile];
   const int lane = threadIdx.x % kWarpSize;
   const int warp = threadIdx.x / kWarpSize;
@@ -106,16 +106,17 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks) spmm_stream_ker
   follow_previous_kernel();
   const T* values = p.a.values + blockIdx.z * p.values_stride;
   if (first + own < last) factors = to_float(values[first + own]);
-  const uint32_t column = blockIdx.y * kTile + own * kVector;
-  // n is a multiple of kVector: a vector that begins inside lies inside. Lanes outside still take part in the shuffles.
-  const bool inside = column < p.n;
+  const uint32_t column = blockIdx.y * kTile + Columns::first(lane);
+  // Lanes outside still take part in the shuffles.
+  const int pieces = Columns::pieces(column, p.n);
+  const bool inside = pieces > 0;
   const T* b = p.b + blockIdx.z * p.b_stride + column;
   T* c = p.c + blockIdx.z * p.c_stride + row * p.ldc + column;
   float sum[kVector] = {};
   // Stores a row and the empty ones after it.
   const auto end_rows = [&](int count) {
     for (; count > 0; --count, c += p.ldc) {
-      if (inside) store_scaled<T, kVector>(c, sum, p.alpha, kAdds ? p.beta : 0.0f);
+      if (inside) store_scaled<Columns>(c, sum, pieces, p.alpha, kAdds ? p.beta : 0.0f);
 #pragma unroll
       for (int v = 0; v < kVector; ++v) sum[v] = 0;
     }
@@ -138,13 +139,13 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks) spmm_stream_ker
 #pragma unroll
       for (int u = 0; u < kChunk; ++u) {
         const int column_of = __shfl_sync(kFullMask, columns, from + u, kStreamLanes);
-        if (from + u < remaining) rows[u] = load_pack<T, kVector>(row_of(b, column_of, p.row_bytes));
+        if (from + u < remaining) rows[u] = Columns::load(row_of(b, column_of, p.row_bytes), pieces);
       }
 #pragma unroll
       for (int u = 0; u < kChunk; ++u) {
         const float factor = __shfl_sync(kFullMask, factors, from + u, kStreamLanes);
         const int step = __shfl_sync(kFullMask, steps, from + u, kStreamLanes);
-        if (from + u < remaining) add_entry<T, kVector>(factor, rows[u], sum);
+        if (from + u < remaining) add_entry<Columns>(factor, rows[u], pieces, sum);
         end_rows(step);
       }
     }
@@ -177,12 +178,14 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks) spmm_stream_ker
   if (group != 0 || !inside || long_item >= p.block_items + p.warp_items) return;
   const int target = p.items[long_item].z;
   if (target >= 0) {
-    store_scaled<T, kVector>(c, sum, p.alpha, kAdds ? p.beta : 0.0f);
+    store_scaled<Columns>(c, sum, pieces, p.alpha, kAdds ? p.beta : 0.0f);
     return;
   }
   float* slot = p.partial + (blockIdx.z * p.segments + ~target) * p.n + column;
+  Columns::each(pieces, [&](int piece) {
 #pragma unroll
-  for (int v = 0; v < kVector; ++v) slot[v] = sum[v];
+    for (int v = 0; v < Columns::kPiece; ++v) slot[piece * Columns::kApart + v] = sum[piece * Columns::kPiece + v];
+  });
 }
 
 template <typename T>
@@ -211,9 +214,8 @@ StreamParams<T> stream_params(const SpmmParams& params, float* partial) {
   return p;
 }
 
-// Requires has_stream(params.dtype, params.plan), of eight lanes, and `steps`.
-template <typename T>
-Status launch_stream(const SpmmParams& params, const LaunchContext& context) {
+template <typename T, typename Columns>
+Status launch_stream_columns(const SpmmParams& params, const LaunchContext& context) {
   constexpr int kItems = kStreamWarps * kWarpSize / kStreamLanes;
   float* partial = nullptr;
   WARPTILE_RETURN_IF_ERROR(allocate_segments(params, context, &partial));
@@ -222,11 +224,23 @@ Status launch_stream(const SpmmParams& params, const LaunchContext& context) {
   shape.overlaps = true;
   shape.threads = kStreamThreads;
   shape.grid_x = p.block_items + p.warp_blocks + ceil_div(p.count - p.block_items - p.warp_items, kItems);
-  shape.grid_y = ceil_div(params.n, kStreamLanes * kVectorBytes / static_cast<int>(sizeof(T)));
+  shape.grid_y = ceil_div(params.n, Columns::kTile);
   shape.grid_z = params.batch;
-  WARPTILE_RETURN_IF_ERROR(params.beta == 0 ? launch(context, spmm_stream_kernel<T, false>, shape, p)
-                                            : launch(context, spmm_stream_kernel<T, true>, shape, p));
+  WARPTILE_RETURN_IF_ERROR(params.beta == 0 ? launch(context, spmm_stream_kernel<T, Columns, false>, shape, p)
+                                            : launch(context, spmm_stream_kernel<T, Columns, true>, shape, p));
   return add_segments<T>(params, context, partial);
+}
+
+// Requires has_stream(params.dtype, params.plan), of eight lanes, and `steps`.
+template <typename T>
+Status launch_stream(const SpmmParams& params, const LaunchContext& context) {
+  constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
+  const int piece = params.plan.piece;
+  if (piece == 1) return launch_stream_columns<T, LaneColumns<4, 1, kStreamLanes>>(params, context);
+  if constexpr (kVector == 8) {
+    if (piece == 2) return launch_stream_columns<T, LaneColumns<kVector, 2, kStreamLanes>>(params, context);
+  }
+  return launch_stream_columns<T, LaneColumns<kVector, kVector, kStreamLanes>>(params, context);
 }
 
 }  // namespace warptile::spmm_kernels
