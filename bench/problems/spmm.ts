@@ -54,9 +54,9 @@ function problem(a: SparseOperand, n: number, dtype: FloatDType): Problem {
 /** Of larger matrices the one that is measured with is prepared alone: making others takes long. */
 const mostMadeAnew = 1e6;
 
-/** Prepares `matrix`; the microseconds that takes with all that it enqueues, as a median with two other matrices that were just made. */
+/** Prepares `matrix`; the microseconds that takes with all that it enqueues, as a median with four others that were just made. */
 function prepare(device: Device, matrix: SparseMatrix, a: SparseOperand, values: Operand, n: number): number {
-  const others = a.nnz > mostMadeAnew ? [] : [a.on(device, values), a.on(device, values)];
+  const others = Array.from({ length: a.nnz > mostMadeAnew ? 0 : 4 }, () => a.on(device, values));
   try {
     const samples = [...others, matrix].map((fresh) => {
       // Uploads are no part of preparing.
