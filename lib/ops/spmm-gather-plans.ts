@@ -29,6 +29,8 @@ const model = {
   warp: 29.45,
   shuffle: 0.4125,
   sharing: 0.0093,
+  /** Of float32: warps of a row that end apart. */
+  sharedRow: 1.04,
   // A chunk of each further row of a warp: of float32 over eight lanes and more, and of any over fewer.
   otherRow: 0.869,
   otherNarrowRow: 0.245,
@@ -201,7 +203,9 @@ export function groupTime(
   );
   // Warps of one row of a few entries do little but wait for operands from afar.
   const waiting = memory.distant > 0 && stored <= 8 * rows && width * bytes >= 256 ? model.shortRows : 1;
-  return us * waiting * piecesCorrection(plan, features) + (warps > 1 ? model.sharing : 0);
+  const corrected = us * waiting * piecesCorrection(plan, features);
+  if (warps === 1) return corrected;
+  return corrected * (dtype === 'float32' ? model.sharedRow : 1) + model.sharing;
 }
 
 /**
