@@ -24,7 +24,7 @@ thread_local int current_device = -1;
 }  // namespace
 
 DeviceContext::DeviceContext(Napi::Env env, int ordinal, int64_t memory_limit)
-    : env_(env), ordinal_(ordinal), memory_limit_(memory_limit), pool_(std::make_shared<MemoryPool>()) {
+    : env_(env), ordinal_(ordinal), memory_limit_(memory_limit), pool_(std::make_shared<DevicePool>(static_cast<size_t>(memory_limit))) {
   activate();
   check(cudaGetDeviceProperties(&properties_, ordinal), "cudaGetDeviceProperties");
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
@@ -79,7 +79,7 @@ void DeviceContext::check(const Status& status) {
 
 std::shared_ptr<MemoryPool::Block> DeviceContext::allocate_block(int64_t bytes) {
   std::shared_ptr<MemoryPool::Block> block;
-  MemoryPool& pool = capturing_ ? *capturing_->pool : *pool_;
+  MemoryPool& pool = capturing_ ? static_cast<MemoryPool&>(*capturing_->pool) : *pool_;
   check(pool.allocate(static_cast<size_t>(bytes), &block));
   return block;
 }
@@ -211,7 +211,7 @@ void DeviceContext::begin_capture() {
   // Relaxed: the allocator may call cudaMalloc meanwhile, which is not recorded.
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
   capturing_ = std::make_unique<Graph>();
-  capturing_->pool = std::make_shared<MemoryPool>(pool_);
+  capturing_->pool = std::make_shared<GraphPool>(pool_);
 }
 
 double DeviceContext::end_capture() {

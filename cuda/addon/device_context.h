@@ -91,7 +91,7 @@ class DeviceContext final : public BufferTable {
   };
   struct Graph {
     cudaGraphExec_t executable = nullptr;
-    std::shared_ptr<MemoryPool> pool;
+    std::shared_ptr<GraphPool> pool;
     std::vector<std::shared_ptr<MemoryPool::Block>> kept;
   };
 
@@ -106,7 +106,7 @@ class DeviceContext final : public BufferTable {
   cudaStream_t stream_ = nullptr;
   cudaDeviceProp properties_{};
   DeviceLimits limits_;
-  std::shared_ptr<MemoryPool> pool_;
+  std::shared_ptr<DevicePool> pool_;
   StagingPool staging_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;

@@ -1,4 +1,5 @@
 import { type Device, type DType, openDevice, type Tensor } from '../../lib/index.js';
+import { Random } from '../harness/random.js';
 import { cudaBackend, percentile, sleep, spin, timerDelays } from './support.js';
 
 describe('a CUDA device', () => {
@@ -71,6 +72,31 @@ describe('a CUDA device', () => {
       expect(after.handles).toBe(before.handles);
       expect(after.peak).toBe(before.peak + 4020);
       expect(after.reserved).toBeGreaterThanOrEqual(after.used);
+    });
+
+    test('of many sizes never overlaps and is used again', async () => {
+      const held: { tensor: Tensor; mark: number }[] = [];
+      const drop = async (at: number): Promise<void> => {
+        const [{ tensor, mark }] = held.splice(at, 1);
+        const ends = [tensor.slice(0, 1), tensor.slice(tensor.size - 1)];
+        for (const end of ends) expect([...(await end.data())]).toEqual([mark]);
+        for (const each of [...ends, tensor]) each.dispose();
+      };
+      const round = async (): Promise<number> => {
+        const random = new Random('memory');
+        for (let i = 0; i < 400; ++i) {
+          const size = Math.ceil(2 ** (25 * random.unit()));
+          const tensor = device.empty([size], 'uint8');
+          const mark = random.integer(1, 255);
+          device.backend.fill(tensor.view.buffer, 0, size, mark);
+          held.push({ tensor, mark });
+          if (held.length > 60) await drop(random.integer(0, held.length - 1));
+        }
+        while (held.length > 0) await drop(held.length - 1);
+        return device.memory().reserved;
+      };
+      const first = await round();
+      for (let i = 0; i < 3; ++i) expect(await round()).toBe(first);
     });
 
     test('too large a request fails alone', async () => {
