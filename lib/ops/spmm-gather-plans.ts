@@ -227,8 +227,8 @@ function floatGatherTime(features: SpmmFeatures): number {
 const memoryRate = 2.46e6;
 const nearRate = 14e6;
 const farRate = 5.8e6;
-const nearBytes = 4e6;
-const farBytes = 16e6;
+const nearSlab = 4e6;
+const farSlab = 16e6;
 const widestTileBytes = 512;
 /** From here on a column tile of B passes the cache of a multiprocessor. */
 const ownCacheBytes = 600_000;
@@ -240,7 +240,7 @@ function slabBytes({ dtype, columns, width }: SpmmFeatures): number {
 
 /** @internal Whether most of that is far from a multiprocessor. */
 export function gathersFar(features: SpmmFeatures): boolean {
-  return slabBytes(features) > farBytes;
+  return slabBytes(features) > farSlab;
 }
 
 /** What does not depend on the plan, in microseconds: computed once for all plans of a problem. */
@@ -289,8 +289,8 @@ function compulsoryTime({ dtype, rows, columns, stored, width, batch }: SpmmFeat
 function distantTime(features: SpmmFeatures): number {
   const { dtype, stored, width, batch } = features;
   const slab = slabBytes(features);
-  if (slab <= nearBytes) return 0;
-  const share = Math.min(1, Math.log(slab / nearBytes) / Math.log(farBytes / nearBytes));
+  if (slab <= nearSlab) return 0;
+  const share = Math.min(1, Math.log(slab / nearSlab) / Math.log(farSlab / nearSlab));
   const gathered = stored * width * dtypeInfo[dtype].bytes * batch;
   return gathered / (nearRate * (farRate / nearRate) ** share);
 }

@@ -45,27 +45,44 @@ export function tileSizes(dtype: FloatDType): readonly TileHeight[] {
 /** What tells a tile kernel's plans apart. */
 export type TileShape = Pick<SpmmPlan, 'warps' | 'columns' | 'cluster'>;
 
+const shapesOf = (
+  warps: number,
+  columns: readonly number[],
+  clusters: readonly number[],
+): readonly TileShape[] =>
+  columns.flatMap((each) => clusters.map((cluster) => ({ warps, columns: each, cluster })));
+const alone = [1];
+const clustered = [1, 2, 4, 8];
+// Made once: to make them takes longer than to estimate them. By rows of a tile, without clusters and with them.
+const hopperShapes = {
+  64: [...shapesOf(4, [32, 64, 128], clustered), ...shapesOf(4, [256], alone)],
+  128: [...shapesOf(4, [64, 128], clustered), ...shapesOf(4, [256], alone)],
+};
+const warpShapes = [alone, clustered].map((clusters) => ({
+  32: shapesOf(1, [32], clusters),
+  64: shapesOf(1, [64], clusters),
+  128: shapesOf(1, [128], clusters),
+}));
+const floatShapes = [alone, clustered].map((clusters) => ({
+  32: shapesOf(1, floatTileColumns(32), clusters),
+  64: shapesOf(1, floatTileColumns(64), clusters),
+}));
+
 /** Every shape that has a kernel for the copy: for half types Hopper's, or where there can be none those of single warps. */
-function* tileShapes(
+function tileShapes(
   { dtype, vectors, batch }: SpmmFeatures,
   { rows, items }: TileFeatures,
-  device: PlanDevice,
-): Iterable<TileShape> {
-  const fits = vectors && batch <= mostItems && items <= mostItems && rows !== 32;
-  const groups = device.clusters && dtype !== 'float32' && fits;
-  const narrowest = rows === 64 ? [32] : [];
-  const warps = dtype === 'float32' ? floatTileColumns(rows) : [rows];
-  for (const columns of groups ? [...narrowest, 64, 128, 256] : warps) {
-    for (const cluster of device.clusters && !(groups && columns === 256) ? [1, 2, 4, 8] : [1]) {
-      yield { warps: groups ? 4 : 1, columns, cluster };
-    }
-  }
+  { clusters }: PlanDevice,
+): readonly TileShape[] {
+  if (dtype === 'float32') return floatShapes[Number(clusters)][rows as 32 | 64];
+  const fits = clusters && vectors && batch <= mostItems && items <= mostItems;
+  return fits && rows !== 32 ? hopperShapes[rows] : warpShapes[Number(clusters)][rows];
 }
 
 const planOf = (shape: TileShape): SpmmPlan => ({ ...noParameters, variant: 'tiles', ...shape });
 
 export function tilePlans(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevice): SpmmPlan[] {
-  return [...tileShapes(features, tiles, device)].map(planOf);
+  return tileShapes(features, tiles, device).map(planOf);
 }
 
 /** The plan that is expected to be fastest, and its microseconds. */
