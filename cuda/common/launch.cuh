@@ -16,16 +16,25 @@ struct LaunchShape {
   int threads = 0;                             // a block
   size_t shared_bytes = 0;                     // dynamic shared memory a block
   int cluster = 1;                             // blocks along x that form a cluster; above 1 needs compute capability 9.0
-  // The kernel begins with `follow_previous_kernel`, so that its blocks may be placed while the kernel before it ends.
+  // The kernel begins with `follow_previous_kernel` or `await_previous_kernel`, so that its blocks may be placed while the kernel before
+  // it ends.
   bool overlaps = false;
 };
 
-// Waits until the kernel before this one has ended and its writes are visible, then lets the next kernel place its blocks. Every
-// thread calls it before it touches global memory. Since the next kernel is let in only here, it overlaps this kernel alone, never
-// an earlier one (CUDA C++ Programming Guide, "Programmatic Dependent Launch").
-__device__ __forceinline__ void follow_previous_kernel() {
+// Waits until the kernel before this one has ended and its writes are visible. Every thread calls it before it touches global memory.
+// The next kernel places its blocks where those of this one have ended (CUDA C++ Programming Guide, "Programmatic Dependent Launch").
+__device__ __forceinline__ void await_previous_kernel() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// As `await_previous_kernel`, and lets the next kernel place its blocks beside those of this one: for kernels whose blocks are long, not
+// for many short ones, among which those of the next kernel crowd on the multiprocessors that have fewest. Since the next kernel is let
+// in only here, it overlaps this kernel alone, never an earlier one.
+__device__ __forceinline__ void follow_previous_kernel() {
+  await_previous_kernel();
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }

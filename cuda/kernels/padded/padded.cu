@@ -42,7 +42,7 @@ struct RowCopies {
 // kRows x kAcross loads in flight a thread.
 template <typename Word, int kRows, int kAcross>
 __global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_constant__ RowCopies p, int lanes_log2, int64_t batch) {
-  follow_previous_kernel();
+  await_previous_kernel();
   const int64_t apart = kThreads >> lanes_log2;
   const int64_t across = int64_t{kAcross} << lanes_log2;
   const int64_t first_row = blockIdx.x * apart * kRows + (threadIdx.x >> lanes_log2);
