@@ -28,6 +28,17 @@ decompress() {
   fi
 }
 
+# The folder that is being unpacked into. A signal exits, once tar has ended, and what exits removes the folder.
+staging=''
+discard() {
+  [ -z "$staging" ] || rm -rf "$staging"
+  staging=''
+}
+trap discard EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 # Into a fresh folder, moved into place when whole, so that a broken or concurrent run leaves nothing half done.
 unpack_into() {
   parent=$1
@@ -38,16 +49,17 @@ unpack_into() {
   for part in runtime package; do
     # The marker tells a failed decompression from an empty archive: sh has no pipefail.
     { decompress "$here/$part.tar.xz" && : >"$staging/.$part"; } | tar -xf - -C "$staging" && [ -e "$staging/.$part" ] || {
-      rm -rf "$staging"
+      discard
       return 1
     }
   done
   if ! "$staging/bin/node" --version >/dev/null; then
     echo "kit: Node does not start from $parent" >&2
-    rm -rf "$staging"
+    discard
     return 1
   fi
-  mv -T "$staging" "$home" 2>/dev/null || rm -rf "$staging"
+  mv -T "$staging" "$home" 2>/dev/null || :
+  discard
   [ -x "$home/bin/node" ]
 }
 
