@@ -126,44 +126,53 @@ Status copy_rows(RowCopies copies, DType dtype, const LaunchContext& context) {
   return launch_copies<uint32_t>(copies, context);
 }
 
-// An operand, and its copy: rows of whole vectors, which begin where cache lines do or divide them evenly.
+// An operand of `batch` problems; all share it where the stride is 0.
 struct Operand {
   const void* data = nullptr;
   int64_t rows = 0, columns = 0, pitch = 0, stride = 0;
   int64_t batch = 1;
 
-  int64_t padded_columns(DType dtype) const {
-    const int64_t vector = kVectorBytes / static_cast<int64_t>(dtype_bytes(dtype));
-    return ceil_div(columns, vector) * vector;
-  }
-  int64_t padded_pitch(DType dtype) const {
-    const int64_t bytes = static_cast<int64_t>(dtype_bytes(dtype));
-    const int64_t row = padded_columns(dtype) * bytes;
-    int64_t unit = kVectorBytes;
-    while (unit < row && unit < kLineBytes) unit *= 2;
-    return ceil_div(row, unit) * unit / bytes;
-  }
+  int64_t count() const { return stride == 0 ? 1 : batch; }
 };
 
-Status allocate_copy(const Operand& operand, DType dtype, const LaunchContext& context, void** copy) {
+// Its copy: rows of whole vectors, which begin where cache lines do or divide them evenly.
+struct PaddedCopy {
+  void* data = nullptr;
+  int64_t columns = 0, pitch = 0, stride = 0;
+};
+
+Status allocate_copy(const Operand& operand, DType dtype, const LaunchContext& context, PaddedCopy* copy) {
   const int64_t bytes_each = static_cast<int64_t>(dtype_bytes(dtype));
-  const auto bytes = checked_product({operand.batch, operand.rows, operand.padded_pitch(dtype), bytes_each});
+  const int64_t row = ceil_div(operand.columns * bytes_each, kVectorBytes) * kVectorBytes;
+  int64_t unit = kVectorBytes;
+  while (unit < row && unit < kLineBytes) unit *= 2;
+  copy->columns = row / bytes_each;
+  copy->pitch = ceil_div(row, unit) * unit / bytes_each;
+  const auto bytes = checked_product({operand.count(), operand.rows, copy->pitch, bytes_each});
   if (!bytes) return Status::limit("padded copies: more bytes than 64 bits count");
-  return context.workspace->allocate(static_cast<size_t>(*bytes), copy);
+  copy->stride = operand.stride == 0 ? 0 : operand.rows * copy->pitch;
+  return context.workspace->allocate(static_cast<size_t>(*bytes), &copy->data);
 }
 
-RowCopy to_copy(const Operand& operand, DType dtype, void* copy) {
-  const int64_t pitch = operand.padded_pitch(dtype);
-  return {operand.data,  copy,           operand.rows,
-          operand.batch, operand.columns, operand.pitch,
-          operand.stride, operand.padded_columns(dtype), pitch,
-          operand.rows * pitch};
+RowCopy to_copy(const Operand& operand, const PaddedCopy& copy) {
+  return {operand.data,   copy.data,    operand.rows, operand.count(), operand.columns, operand.pitch,
+          operand.stride, copy.columns, copy.pitch,   copy.stride};
 }
 
-RowCopy from_copy(const Operand& operand, DType dtype, const void* copy, void* target) {
-  const int64_t pitch = operand.padded_pitch(dtype);
-  return {copy,  target,          operand.rows,  operand.batch,  operand.columns, pitch, operand.rows * pitch,
-          operand.columns, operand.pitch, operand.stride};
+RowCopy from_copy(const Operand& operand, const PaddedCopy& copy, void* target) {
+  return {copy.data,   target,          operand.rows,  operand.count(), operand.columns, copy.pitch,
+          copy.stride, operand.columns, operand.pitch, operand.stride};
+}
+
+// Allocates the copies of both operands, and fills them; the second only where it is read.
+Status make_copies(const Operand& first, const Operand& second, bool reads_second, DType dtype, const LaunchContext& context,
+                   PaddedCopy* first_copy, PaddedCopy* second_copy) {
+  WARPTILE_RETURN_IF_ERROR(allocate_copy(first, dtype, context, first_copy));
+  WARPTILE_RETURN_IF_ERROR(allocate_copy(second, dtype, context, second_copy));
+  RowCopies copies;
+  copies.items[copies.count++] = to_copy(first, *first_copy);
+  if (reads_second) copies.items[copies.count++] = to_copy(second, *second_copy);
+  return copy_rows(copies, dtype, context);
 }
 
 }  // namespace
@@ -171,57 +180,42 @@ RowCopy from_copy(const Operand& operand, DType dtype, const void* copy, void* t
 Status spmm_padded(const SpmmParams& params, const LaunchContext& context) {
   const SparsePattern& pattern = params.pattern;
   if (pattern.rows == 0 || params.n == 0 || params.batch == 0) return Status::ok();
-  const DType dtype = params.dtype;
-  const int64_t b_batch = params.b_stride == 0 ? 1 : params.batch;
-  const Operand b{params.b, pattern.columns, params.n, params.ldb, params.b_stride, b_batch};
+  const Operand b{params.b, pattern.columns, params.n, params.ldb, params.b_stride, params.batch};
   const Operand c{params.c, pattern.rows, params.n, params.ldc, params.c_stride, params.batch};
-  void* b_copy = nullptr;
-  void* c_copy = nullptr;
-  WARPTILE_RETURN_IF_ERROR(allocate_copy(b, dtype, context, &b_copy));
-  WARPTILE_RETURN_IF_ERROR(allocate_copy(c, dtype, context, &c_copy));
-  RowCopies copies;
-  copies.items[copies.count++] = to_copy(b, dtype, b_copy);
-  if (params.beta != 0) copies.items[copies.count++] = to_copy(c, dtype, c_copy);
-  WARPTILE_RETURN_IF_ERROR(copy_rows(copies, dtype, context));
+  PaddedCopy b_copy, c_copy;
+  WARPTILE_RETURN_IF_ERROR(make_copies(b, c, params.beta != 0, params.dtype, context, &b_copy, &c_copy));
 
   SpmmParams padded = params;
-  padded.n = b.padded_columns(dtype);
-  padded.b = b_copy;
-  padded.ldb = b.padded_pitch(dtype);
-  padded.b_stride = params.b_stride == 0 ? 0 : pattern.columns * padded.ldb;
-  padded.c = c_copy;
-  padded.ldc = padded.ldb;
-  padded.c_stride = pattern.rows * padded.ldc;
+  padded.n = b_copy.columns;
+  padded.b = b_copy.data;
+  padded.ldb = b_copy.pitch;
+  padded.b_stride = b_copy.stride;
+  padded.c = c_copy.data;
+  padded.ldc = c_copy.pitch;
+  padded.c_stride = c_copy.stride;
   WARPTILE_RETURN_IF_ERROR(spmm(padded, context));
 
   RowCopies back;
-  back.items[back.count++] = from_copy(c, dtype, c_copy, params.c);
-  return copy_rows(back, dtype, context);
+  back.items[back.count++] = from_copy(c, c_copy, params.c);
+  return copy_rows(back, params.dtype, context);
 }
 
 Status sddmm_padded(const SddmmParams& params, const LaunchContext& context) {
   const SparsePattern& pattern = params.pattern;
   if (pattern.stored == 0 || params.batch == 0) return Status::ok();
-  const DType dtype = params.dtype;
-  const Operand a{params.a, pattern.rows, params.depth, params.lda, params.a_stride, params.a_stride == 0 ? 1 : params.batch};
-  const Operand b{params.b, pattern.columns, params.depth, params.ldb, params.b_stride, params.b_stride == 0 ? 1 : params.batch};
-  void* a_copy = nullptr;
-  void* b_copy = nullptr;
-  WARPTILE_RETURN_IF_ERROR(allocate_copy(a, dtype, context, &a_copy));
-  WARPTILE_RETURN_IF_ERROR(allocate_copy(b, dtype, context, &b_copy));
-  RowCopies copies;
-  copies.items[copies.count++] = to_copy(a, dtype, a_copy);
-  copies.items[copies.count++] = to_copy(b, dtype, b_copy);
-  WARPTILE_RETURN_IF_ERROR(copy_rows(copies, dtype, context));
+  const Operand a{params.a, pattern.rows, params.depth, params.lda, params.a_stride, params.batch};
+  const Operand b{params.b, pattern.columns, params.depth, params.ldb, params.b_stride, params.batch};
+  PaddedCopy a_copy, b_copy;
+  WARPTILE_RETURN_IF_ERROR(make_copies(a, b, true, params.dtype, context, &a_copy, &b_copy));
 
   SddmmParams padded = params;
-  padded.depth = a.padded_columns(dtype);
-  padded.a = a_copy;
-  padded.lda = a.padded_pitch(dtype);
-  padded.a_stride = params.a_stride == 0 ? 0 : pattern.rows * padded.lda;
-  padded.b = b_copy;
-  padded.ldb = padded.lda;
-  padded.b_stride = params.b_stride == 0 ? 0 : pattern.columns * padded.ldb;
+  padded.depth = a_copy.columns;
+  padded.a = a_copy.data;
+  padded.lda = a_copy.pitch;
+  padded.a_stride = a_copy.stride;
+  padded.b = b_copy.data;
+  padded.ldb = b_copy.pitch;
+  padded.b_stride = b_copy.stride;
   return sddmm(padded, context);
 }
 
