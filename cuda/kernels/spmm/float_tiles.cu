@@ -1,35 +1,10 @@
-// Launches of the float32 tile kernel, and the sums of panels that it computes in parts.
+// Launches of the float32 tile kernel.
 
+#include "kernels/spmm/add_parts.cuh"
 #include "kernels/spmm/float_tiles.cuh"
 
 namespace warptile::spmm_kernels {
 namespace {
-
-constexpr int kAddThreads = 128;
-
-// Adds the parts of each row of a panel that comes in parts, in order: a thread a column.
-__global__ void __launch_bounds__(kAddThreads) spmm_add_parts_kernel(const FloatTileParams p, const int32_t* cut_panels, int tile_rows) {
-  follow_previous_kernel();
-  const int32_t* cut = cut_panels + 4 * static_cast<int64_t>(blockIdx.x / tile_rows);
-  const int inner = static_cast<int>(blockIdx.x % tile_rows);
-  const int64_t row = static_cast<int64_t>(cut[0]) * tile_rows + inner;
-  const int first = cut[1];
-  const int last = first + cut[2];
-  if (row >= p.rows) return;
-  for (int64_t problem = blockIdx.z; problem < p.batch; problem += gridDim.z) {
-    const float* b = p.b + problem * p.b_stride;
-    float* c = p.c + problem * p.c_stride + row * p.ldc;
-    for (int64_t column = static_cast<int64_t>(blockIdx.y) * kAddThreads + threadIdx.x; column < p.n;
-         column += static_cast<int64_t>(gridDim.y) * kAddThreads) {
-      const float* source = p.partial + (problem * p.parts * tile_rows + inner) * p.n + column;
-      float sum = 0;
-#pragma unroll 8
-      for (int64_t part = first; part < last; ++part) sum += source[part * tile_rows * p.n];
-      if (isnan(sum)) sum = exact_element<float>(p.stored, b + column, p.ldb, static_cast<int>(row));
-      c[column] = p.beta == 0 ? p.alpha * sum : fmaf(p.beta, c[column], p.alpha * sum);
-    }
-  }
-}
 
 template <typename Shape, bool kVectors>
 Status launch_vectors(const SpmmParams& params, const LaunchContext& context) {
@@ -65,21 +40,13 @@ Status launch_vectors(const SpmmParams& params, const LaunchContext& context) {
   p.stored = stored_entries<float>(params);
   if (!cut) return launch(context, spmm_float_tiles_kernel<Shape, kVectors>, shape, p);
 
+  PartSums parts{nullptr, tiles.parts, Shape::kM, params.n};
+  WARPTILE_RETURN_IF_ERROR(allocate_parts(params, context, &parts));
   p.items = tiles.items;
   p.parts = tiles.parts;
-  const auto bytes = checked_product({params.batch, tiles.parts, Shape::kM, params.n, static_cast<int64_t>(sizeof(float))});
-  if (!bytes) return Status::limit("spmm: the workspace has more bytes than 64 bits count");
-  void* partial = nullptr;
-  WARPTILE_RETURN_IF_ERROR(context.workspace->allocate(static_cast<size_t>(*bytes), &partial));
-  p.partial = static_cast<float*>(partial);
+  p.partial = parts.data;
   WARPTILE_RETURN_IF_ERROR(launch(context, spmm_float_tiles_kernel<Shape, kVectors>, shape, p));
-  LaunchShape add;
-  add.overlaps = true;
-  add.grid_x = tiles.cuts * Shape::kM;
-  add.grid_y = std::min(ceil_div(params.n, kAddThreads), kMaxGridYZ);
-  add.grid_z = std::min(params.batch, kMaxGridYZ);
-  add.threads = kAddThreads;
-  return launch(context, spmm_add_parts_kernel, add, p, tiles.items + 4 * tiles.items_count, Shape::kM);
+  return add_parts<float, kVectors>(params, context, parts, tiles.items + 4 * tiles.items_count, tiles.cuts);
 }
 
 template <typename Shape>

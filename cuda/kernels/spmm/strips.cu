@@ -1,34 +1,10 @@
-// Launches of the strip kernel, and the sums of strips that it computes in parts.
+// Launches of the strip kernel.
 
+#include "kernels/spmm/add_parts.cuh"
 #include "kernels/spmm/strips.cuh"
 
 namespace warptile::spmm_kernels {
 namespace {
-
-constexpr int kAddThreads = 128;
-
-// Adds the parts of each row of a strip that comes in parts, in order: a thread four columns. cuts[cuts]: strip, first part, parts, 0.
-template <int kRows>
-__global__ void __launch_bounds__(kAddThreads) spmm_add_strip_parts_kernel(const StripParams p, const int4* cuts) {
-  follow_previous_kernel();
-  const int4 cut = cuts[blockIdx.x / kRows];
-  const int inner = static_cast<int>(blockIdx.x % kRows);
-  const int4 whole = make_int4(cut.x, 0, 0, -1);
-  for (int64_t problem = blockIdx.z; problem < p.batch; problem += gridDim.z) {
-    for (int64_t column = (static_cast<int64_t>(blockIdx.y) * kAddThreads + threadIdx.x) * 4; column < p.n;
-         column += static_cast<int64_t>(gridDim.y) * kAddThreads * 4) {
-      const float* source = p.partial + ((problem * p.parts + cut.y) * kRows + inner) * p.n + column;
-      Pack<float, 4> total{};
-#pragma unroll 4
-      for (int64_t part = 0; part < cut.z; ++part) {
-        const auto one = load_pack<float, 4>(source + part * kRows * p.n);
-#pragma unroll
-        for (int j = 0; j < 4; ++j) total.items[j] += one.items[j];
-      }
-      store_strip_row<kRows>(p, problem, whole, inner, column, total);
-    }
-  }
-}
 
 template <typename Shape>
 Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
@@ -52,13 +28,9 @@ Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
   p.ldc = params.ldc;
   p.c_stride = params.c_stride;
   p.stored = stored_entries<float>(params);
-  if (strips.parts > 0) {
-    const auto bytes = checked_product({params.batch, strips.parts, Shape::kRows, params.n, static_cast<int64_t>(sizeof(float))});
-    if (!bytes) return Status::limit("spmm: the workspace has more bytes than 64 bits count");
-    void* partial = nullptr;
-    WARPTILE_RETURN_IF_ERROR(context.workspace->allocate(static_cast<size_t>(*bytes), &partial));
-    p.partial = static_cast<float*>(partial);
-  }
+  PartSums parts{nullptr, strips.parts, Shape::kRows, params.n};
+  WARPTILE_RETURN_IF_ERROR(allocate_parts(params, context, &parts));
+  p.partial = parts.data;
   LaunchShape shape;
   shape.overlaps = true;
   shape.grid_x = ceil_div(strips.items_count, kStripWarps >> p.warps_log2);
@@ -67,14 +39,7 @@ Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
   shape.threads = kStripThreads;
   shape.shared_bytes = sizeof(float) * kStripWarps * Shape::kSharedElements;
   WARPTILE_RETURN_IF_ERROR(launch(context, spmm_strips_kernel<Shape>, shape, p));
-  if (strips.parts == 0) return Status::ok();
-  LaunchShape add;
-  add.overlaps = true;
-  add.grid_x = strips.cuts * Shape::kRows;
-  add.grid_y = std::min(ceil_div(params.n, 4 * kAddThreads), kMaxGridYZ);
-  add.grid_z = shape.grid_z;
-  add.threads = kAddThreads;
-  return launch(context, spmm_add_strip_parts_kernel<Shape::kRows>, add, p, p.items + strips.items_count);
+  return add_parts<float, true>(params, context, parts, strips.items + 4 * strips.items_count, strips.cuts);
 }
 
 }  // namespace

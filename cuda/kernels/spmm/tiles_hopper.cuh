@@ -28,6 +28,7 @@
 #include "common/launch.cuh"
 #include "common/numeric.cuh"
 #include "common/tensor_map.h"
+#include "kernels/spmm/add_parts.cuh"
 #include "kernels/spmm/config.h"
 #include "kernels/spmm/tile_output.cuh"
 #include "kernels/spmm/tiles_hopper_stages.cuh"
@@ -102,43 +103,6 @@ __global__ void __launch_bounds__(Shape::kThreads, kCluster && Shape::kBlocks > 
 #endif
 }
 
-// Adds the parts of panels that were cut. cuts[cuts, 4]: panel, first part, parts, 0.
-template <typename T>
-struct AddPartsParams {
-  const float* parts;  // [batch, parts, tile_rows, pitch]
-  const int4* cuts;
-  int64_t pitch, problem_parts;
-  int32_t tile_rows;
-  const T* b;
-  int64_t ldb, b_stride, c_stride;
-  TileOutput<T> out;
-};
-
-constexpr int kAddThreads = 128;
-
-template <typename T>
-__global__ void __launch_bounds__(kAddThreads) spmm_add_parts_kernel(const __grid_constant__ AddPartsParams<T> p) {
-  follow_previous_kernel();
-  const int4 cut = p.cuts[blockIdx.y];
-  const int64_t index = blockIdx.x * static_cast<int64_t>(kAddThreads) + threadIdx.x;
-  const int64_t vectors = p.pitch / 4;
-  const int row = static_cast<int>(index / vectors);
-  const int64_t column = index % vectors * 4;
-  const int64_t target = static_cast<int64_t>(cut.x) * p.tile_rows + row;
-  if (row >= p.tile_rows || target >= p.out.rows || column >= p.out.n) return;
-  const int64_t problem = blockIdx.z;
-  const float* source = p.parts + ((problem * p.problem_parts + cut.y) * p.tile_rows + row) * p.pitch + column;
-  Pack<float, 4> total{};
-#pragma unroll 4
-  for (int part = 0; part < cut.z; ++part) {
-    const auto one = load_pack<float, 4>(source + part * p.tile_rows * p.pitch);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) total.items[j] += one.items[j];
-  }
-  store_sums<T, true>(p.out, p.b + problem * p.b_stride, p.ldb, p.out.c + problem * p.c_stride, static_cast<int>(target), column,
-                      total);
-}
-
 template <typename T, typename Shape>
 Status launch_hopper_shape(const SpmmParams& params, const LaunchContext& context) {
   const SpmmTiles& tiles = params.tiles;
@@ -159,15 +123,11 @@ Status launch_hopper_shape(const SpmmParams& params, const LaunchContext& contex
   p.b_stride = params.b_stride;
   p.c_stride = params.c_stride;
   p.out = tile_output<T>(params);
-  p.pitch = column_tiles * Shape::kN;
-  p.problem_parts = tiles.parts;
-  if (tiles.parts > 0) {
-    const auto bytes = checked_product({params.batch, tiles.parts, Shape::kM, p.pitch, static_cast<int64_t>(sizeof(float))});
-    if (!bytes) return Status::limit("spmm: too many parts of panels");
-    void* parts = nullptr;
-    WARPTILE_RETURN_IF_ERROR(context.workspace->allocate(static_cast<size_t>(*bytes), &parts));
-    p.parts = static_cast<float*>(parts);
-  }
+  PartSums parts{nullptr, tiles.parts, Shape::kM, column_tiles * Shape::kN};
+  WARPTILE_RETURN_IF_ERROR(allocate_parts(params, context, &parts));
+  p.parts = parts.data;
+  p.pitch = parts.pitch;
+  p.problem_parts = parts.count;
 
   LaunchShape shape;
   shape.cluster = cluster;
@@ -209,26 +169,7 @@ Status launch_hopper_shape(const SpmmParams& params, const LaunchContext& contex
     return launch(context, spmm_tiles_hopper_kernel<T, Shape, false>, shape, map, p);
   };
   WARPTILE_RETURN_IF_ERROR(run());
-  if (tiles.parts == 0) return Status::ok();
-
-  AddPartsParams<T> add{};
-  add.parts = p.parts;
-  add.cuts = reinterpret_cast<const int4*>(tiles.items) + tiles.items_count;
-  add.pitch = p.pitch;
-  add.problem_parts = p.problem_parts;
-  add.tile_rows = Shape::kM;
-  add.b = p.b;
-  add.ldb = p.ldb;
-  add.b_stride = p.b_stride;
-  add.c_stride = p.c_stride;
-  add.out = p.out;
-  LaunchShape adding;
-  adding.overlaps = true;
-  adding.grid_x = ceil_div(Shape::kM * p.pitch / 4, kAddThreads);
-  adding.grid_y = tiles.cuts;
-  adding.grid_z = params.batch;
-  adding.threads = kAddThreads;
-  return launch(context, spmm_add_parts_kernel<T>, adding, add);
+  return add_parts<T, true>(params, context, parts, tiles.items + 4 * tiles.items_count, tiles.cuts);
 }
 
 // Where the plan's shape was checked.
