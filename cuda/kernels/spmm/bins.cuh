@@ -200,28 +200,8 @@ __global__ void __launch_bounds__(kBinThreads, Columns::kPieces == 1 ? kBinBlock
 template <typename T, typename Columns, int kSplits>
 Status launch_bin_shape(const SpmmParams& params, const LaunchContext& context, float* partial) {
   constexpr int kItems = kWarpSize / (Columns::kLanes * kSplits);
-  const SpmmBins& bins = params.bins;
-  BinParams<T> p{};
-  p.items = reinterpret_cast<const int4*>(bins.data);
-  p.a = {params.pattern.col, static_cast<const T*>(params.values), static_cast<uint32_t>(params.pattern.stored),
-         takes_value_vectors(params)};
-  p.b = static_cast<const T*>(params.b);
-  p.c = static_cast<T*>(params.c);
-  p.partial = partial;
-  p.n = static_cast<uint32_t>(params.n);
-  p.ldc = params.ldc;
-  p.values_stride = params.values_stride;
-  p.b_stride = params.b_stride;
-  p.c_stride = params.c_stride;
-  p.segments = bins.segments;
-  p.row_bytes = static_cast<uint32_t>(params.ldb * sizeof(T));
-  p.block_items = static_cast<uint32_t>(params.plan.block_items);
-  p.warp_items = static_cast<uint32_t>(params.plan.warp_items);
-  p.count = static_cast<uint32_t>(bins.items);
-  p.warp_blocks = static_cast<uint32_t>(ceil_div(params.plan.warp_items, kBinWarps));
-  p.alpha = params.alpha;
-  p.beta = params.beta;
-  const int64_t others = bins.items - params.plan.block_items - params.plan.warp_items;
+  auto p = item_params<BinParams, T>(params, kBinWarps, partial);
+  const int64_t others = params.bins.items - params.plan.block_items - params.plan.warp_items;
   const int64_t column_tiles = ceil_div(params.n, Columns::kTile);
   // Several items for each group of lanes only where warps are many.
   const int64_t warps = ceil_div(others, kItems) * column_tiles * params.batch;

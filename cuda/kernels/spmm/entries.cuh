@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "common/checked.h"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
 
@@ -223,6 +224,39 @@ inline bool takes_value_vectors(const SpmmParams& params) {
   const int64_t bytes = static_cast<int64_t>(dtype_bytes(params.dtype));
   const int64_t address = static_cast<int64_t>(reinterpret_cast<uintptr_t>(params.values));
   return address % (kChunk * bytes) == 0 && params.values_stride % kChunk == 0;
+}
+
+// GroupParams, BinParams or StreamParams with the fields that all have; the others are zero.
+template <template <typename> class Params, typename T>
+Params<T> entry_params(const SpmmParams& params) {
+  Params<T> p{};
+  p.a = {params.pattern.col, static_cast<const T*>(params.values), static_cast<uint32_t>(params.pattern.stored),
+         takes_value_vectors(params)};
+  p.b = static_cast<const T*>(params.b);
+  p.row_bytes = static_cast<uint32_t>(params.ldb * sizeof(T));
+  p.n = static_cast<decltype(p.n)>(params.n);
+  p.alpha = params.alpha;
+  p.beta = params.beta;
+  p.c = static_cast<T*>(params.c);
+  p.ldc = params.ldc;
+  p.values_stride = params.values_stride;
+  p.b_stride = params.b_stride;
+  p.c_stride = params.c_stride;
+  return p;
+}
+
+// BinParams or StreamParams, of blocks of `block_warps` warps, with the fields that both have.
+template <template <typename> class Params, typename T>
+Params<T> item_params(const SpmmParams& params, int block_warps, float* partial) {
+  auto p = entry_params<Params, T>(params);
+  p.items = reinterpret_cast<const int4*>(params.bins.data);
+  p.block_items = static_cast<uint32_t>(params.plan.block_items);
+  p.warp_items = static_cast<uint32_t>(params.plan.warp_items);
+  p.warp_blocks = static_cast<uint32_t>(ceil_div(params.plan.warp_items, block_warps));
+  p.count = static_cast<uint32_t>(params.bins.items);
+  p.partial = partial;
+  p.segments = params.bins.segments;
+  return p;
 }
 
 }  // namespace warptile::spmm_kernels

@@ -135,23 +135,11 @@ Status launch_group_shape(const SpmmParams& params, const LaunchContext& context
   shape.grid_y = std::min(ceil_div(params.n, Columns::kTile), kMaxGridYZ);
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
   if (warps > 1) shape.shared_bytes = sizeof(float) * threads / kWarpSize * Columns::kTile;
-  GroupParams<T> p{};
+  auto p = entry_params<GroupParams, T>(params);
   p.row_ptr = params.pattern.row_ptr;
-  p.a = {params.pattern.col, static_cast<const T*>(params.values), static_cast<uint32_t>(params.pattern.stored),
-         takes_value_vectors(params)};
   p.rows = static_cast<int32_t>(params.pattern.rows);
   while (1 << p.warps_log2 < warps) ++p.warps_log2;
-  p.b = static_cast<const T*>(params.b);
-  p.row_bytes = static_cast<uint32_t>(params.ldb * sizeof(T));
-  p.n = params.n;
-  p.c = static_cast<T*>(params.c);
-  p.ldc = params.ldc;
-  p.alpha = params.alpha;
-  p.beta = params.beta;
   p.batch = params.batch;
-  p.values_stride = params.values_stride;
-  p.b_stride = params.b_stride;
-  p.c_stride = params.c_stride;
   const bool simple = params.batch == 1 && shape.grid_y * Columns::kTile >= params.n;
   return simple ? launch(context, spmm_group_kernel<T, Columns, kSplits, true>, shape, p)
                 : launch(context, spmm_group_kernel<T, Columns, kSplits, false>, shape, p);

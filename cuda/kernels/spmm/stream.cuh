@@ -190,27 +190,8 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks) spmm_stream_ker
 
 template <typename T>
 StreamParams<T> stream_params(const SpmmParams& params, float* partial) {
-  StreamParams<T> p{};
-  p.items = reinterpret_cast<const int4*>(params.bins.data);
-  p.a = {params.pattern.col, static_cast<const T*>(params.values), static_cast<uint32_t>(params.pattern.stored),
-         takes_value_vectors(params)};
+  auto p = item_params<StreamParams, T>(params, kStreamWarps, partial);
   p.steps = params.bins.steps;
-  p.b = static_cast<const T*>(params.b);
-  p.row_bytes = static_cast<uint32_t>(params.ldb * sizeof(T));
-  p.block_items = static_cast<uint32_t>(params.plan.block_items);
-  p.warp_items = static_cast<uint32_t>(params.plan.warp_items);
-  p.warp_blocks = static_cast<uint32_t>(ceil_div(params.plan.warp_items, kStreamWarps));
-  p.count = static_cast<uint32_t>(params.bins.items);
-  p.n = static_cast<uint32_t>(params.n);
-  p.alpha = params.alpha;
-  p.beta = params.beta;
-  p.c = static_cast<T*>(params.c);
-  p.ldc = params.ldc;
-  p.values_stride = params.values_stride;
-  p.b_stride = params.b_stride;
-  p.c_stride = params.c_stride;
-  p.partial = partial;
-  p.segments = params.bins.segments;
   return p;
 }
 
