@@ -158,10 +158,10 @@ function splitsPay(
 
 /**
  * Whether lanes read less than a line of each row of B at a step: over a long sweep L1 loses the rest before they come to it. Four lanes
- * read half a line, and eight lanes of single elements a quarter or less.
+ * read half a line, eight lanes of single elements a quarter or less, and a lane alone an element.
  */
 function losesLines({ variant, vector, lanes, splits }: SddmmPlan, { dtype, depth }: SddmmFeatures): boolean {
-  if (vector === 1) return lanes === 8 && depth > 160;
+  if (vector === 1) return lanes === 8 ? depth > 160 : lanes === 1 && variant === 'gather' && depth > 8;
   if (lanes !== 4) return false;
   return variant === 'rows'
     ? splits === 1 && dtype === 'float32' && depth >= 128
