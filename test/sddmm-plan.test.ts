@@ -20,6 +20,7 @@ const features = (change: Partial<SddmmFeatures> = {}): SddmmFeatures => ({
   depth: 128,
   batch: 1,
   vectors: true,
+  lines: true,
   ...change,
 });
 
@@ -87,8 +88,12 @@ describe('selectSddmm', () => {
     ['2^31 - 1 rows', { rows: 2 ** 31 - 2 }],
   ])('has a plan for %s', (_name, change) => {
     for (const dtype of ['float32', 'float16', 'bfloat16'] as const) {
-      for (const vectors of [false, true]) {
-        const { plan, candidates } = selectSddmm(features({ ...change, dtype, vectors }), h200);
+      for (const [vectors, lines] of [
+        [false, false],
+        [true, false],
+        [true, true],
+      ]) {
+        const { plan, candidates } = selectSddmm(features({ ...change, dtype, vectors, lines }), h200);
         expect(plan.lanes).toBeGreaterThan(0);
         for (const { us } of candidates) expect(us).not.toBeNaN();
       }
@@ -96,14 +101,26 @@ describe('selectSddmm', () => {
   });
 
   it('pads operands of many products whose rows are not aligned, and few others', () => {
-    const odd = { vectors: false, dtype: 'float16', rows: 10_000, columns: 6000, depth: 321 } as const;
+    const odd = {
+      vectors: false,
+      lines: false,
+      dtype: 'float16',
+      rows: 10_000,
+      columns: 6000,
+      depth: 321,
+    } as const;
     const many = features({ ...odd, stored: 2_000_000, longestRow: 250 });
     const { plan, candidates } = selectSddmm(many, h200);
     expect(plan.padded).toBe(true);
     expect(plan.vector).toBe(8);
     expect(describeSddmmPlan(plan)).toMatch(/, padded$/);
     expect(candidates.find(({ variant }) => variant === plan.variant)?.parameters).toMatch(/padded/);
-    expect(selectSddmm({ ...many, vectors: true, depth: 320 }, h200).plan.padded).toBe(false);
+    const lined = { ...many, vectors: true, lines: true, depth: 320 };
+    expect(selectSddmm(lined, h200).plan.padded).toBe(false);
+    // Vectors that lie across lines: 1.5 times as many lines are read.
+    const across = features({ dtype: 'float32', lines: false, rows: 6873, columns: 7270, depth: 52 });
+    expect(selectSddmm({ ...across, stored: 4_000_000, longestRow: 700 }, h200).plan.padded).toBe(true);
+    expect(selectSddmm({ ...across, stored: 2000, longestRow: 2 }, h200).plan.padded).toBe(false);
     // A copy of one column would hold eight.
     expect(selectSddmm({ ...many, depth: 1 }, h200).plan.padded).toBe(false);
     const few = features({ ...odd, stored: 200, longestRow: 2 });

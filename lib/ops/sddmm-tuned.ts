@@ -25,7 +25,7 @@ export const sddmmPlanName = (plan: SddmmPlan): string => nameOf(plan, describeS
  * as they are.
  */
 export function sddmmProblemClass(features: SddmmFeatures): string {
-  const { dtype, format, rows, columns, stored, longestRow, depth, batch, vectors, tiles } = features;
+  const { dtype, format, rows, columns, stored, longestRow, depth, batch, vectors, lines, tiles } = features;
   const parts = [
     `${format} ${dtype} ${bucket(rows)}x${bucket(columns)}`,
     `stored ${bucket(stored)}`,
@@ -34,7 +34,8 @@ export function sddmmProblemClass(features: SddmmFeatures): string {
     `batch ${bucket(batch)}`,
     `tiles ${tiles.map(bucket).join(' ')}`,
   ];
-  if (vectors) parts.push('vectors');
+  if (lines) parts.push('lines');
+  else if (vectors) parts.push('vectors');
   return parts.join(', ');
 }
 

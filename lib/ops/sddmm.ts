@@ -18,7 +18,7 @@ import { planDevice } from '../planning/plan-device.js';
 import { type DType, dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { checkNoOverlap, checkTensor, coincides, type Tensor } from '../tensor/tensor.js';
 import { checkBoolean, checkFloatDType, checkOneOf, checkOptions, checkScalar, own } from '../validate.js';
-import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from './sddmm-plan.js';
+import { describeSddmmPlan, lineBytes, rowStep, type SddmmFeatures, selectSddmm } from './sddmm-plan.js';
 import { tunedSddmmPlan } from './sddmm-tuned.js';
 import { batchOf, checkDense, checkOutMatrix, commonBatch } from './sparse-operands.js';
 
@@ -163,7 +163,8 @@ function featuresOf(matrix: SparseMatrix, a: Tensor, b: Tensor, batch: number): 
   const { pattern, topology, format } = matrix;
   const depth = a.shape[a.shape.length - 1];
   const dtype = a.dtype as FloatDType;
-  const aligned = (a.view.byteOffset | b.view.byteOffset) % vectorBytes === 0;
+  const offsets = a.view.byteOffset | b.view.byteOffset;
+  const rowBytes = depth * dtypeInfo[dtype].bytes;
   return {
     dtype,
     format,
@@ -175,7 +176,8 @@ function featuresOf(matrix: SparseMatrix, a: Tensor, b: Tensor, batch: number): 
     mapped: tileShapes.map(({ rows }) => mapped(matrix, rows)),
     depth,
     batch,
-    vectors: aligned && (depth * dtypeInfo[dtype].bytes) % vectorBytes === 0,
+    vectors: offsets % vectorBytes === 0 && rowBytes % vectorBytes === 0,
+    lines: offsets % lineBytes === 0 && rowStep(rowBytes) >= Math.min(lineBytes, rowBytes),
   };
 }
 
@@ -183,7 +185,7 @@ function featuresOf(matrix: SparseMatrix, a: Tensor, b: Tensor, batch: number): 
 function planFor(out: SparseMatrix, a: Tensor, b: Tensor, variant: SddmmVariant | 'auto'): SddmmPlan {
   const depth = a.shape[a.shape.length - 1];
   const batch = out.batch ?? 1;
-  const aligned = (a.view.byteOffset | b.view.byteOffset) % vectorBytes === 0;
+  const offset = (a.view.byteOffset | b.view.byteOffset) % lineBytes;
   const { topology } = out;
   const last = remembered.get(topology);
   if (
@@ -191,7 +193,7 @@ function planFor(out: SparseMatrix, a: Tensor, b: Tensor, variant: SddmmVariant 
     last.dtype === a.dtype &&
     last.depth === depth &&
     last.batch === batch &&
-    last.aligned === aligned &&
+    last.offset === offset &&
     last.format === out.format &&
     last.variant === variant &&
     last.device === out.device &&
@@ -211,7 +213,7 @@ function planFor(out: SparseMatrix, a: Tensor, b: Tensor, variant: SddmmVariant 
     dtype: a.dtype,
     depth,
     batch,
-    aligned,
+    offset,
     format,
     variant,
     device,
@@ -226,7 +228,8 @@ interface RememberedPlan {
   readonly dtype: string;
   readonly depth: number;
   readonly batch: number;
-  readonly aligned: boolean;
+  /** Of A or B, past the beginning of a line. */
+  readonly offset: number;
   readonly format: string;
   readonly variant: string;
   readonly device: Device;

@@ -21,6 +21,7 @@ const features = (dtype: FloatDType, depth: number, vectors: boolean): SddmmFeat
   depth,
   batch: 1,
   vectors,
+  lines: vectors,
 });
 
 const named = (plan: SddmmPlan): NonNullable<SddmmSpec['forced']> => ({
