@@ -9,14 +9,13 @@ import { plansWithPadding } from './padding.js';
 import {
   describeSddmmPlan,
   gatherPlans,
-  gatherTime,
   paddedSddmm,
   type SddmmFeatures,
   sddmmVariantsFor,
   selectSddmm,
   tilePlans,
-  tilesTime,
 } from './sddmm-plan.js';
+import { gatherTime, tilesTime } from './sddmm-time.js';
 
 export const sddmmPlanName = (plan: SddmmPlan): string => nameOf(plan, describeSddmmPlan);
 

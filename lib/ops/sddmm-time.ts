@@ -1,0 +1,287 @@
+// How long the kernels of sddmm take: microseconds on an H200, replayed from a graph, for lib/ops/sddmm-plan.ts.
+
+import type { SddmmPlan } from '../backends/calls/sddmm.js';
+import { tileShapes } from '../formats/tile-shapes.js';
+import { dtypeInfo } from '../tensor/dtype.js';
+import type { SddmmFeatures } from './sddmm-plan.js';
+
+/** The H200's, which the times below were fitted on. */
+const fittedMultiprocessors = 132;
+
+/** @internal Elements that a warp takes at once: matches GatherShape of cuda/kernels/sddmm/gather.cuh. */
+export const segmentOf = (lanes: number): number => (lanes <= 8 ? 32 : 256 / lanes);
+
+type ByLanes = { readonly [lanes: number]: number };
+
+/** @internal Warps that a multiprocessor holds at once, with which the times were fitted; the registers of the kernels of cuda/kernels/sddmm/gather.cuh decide. */
+export const residentWarps: { readonly [variant in 'rows' | 'rowsScalar' | 'gather']: ByLanes } = {
+  rows: { 1: 48, 2: 32, 4: 36, 8: 16, 16: 24, 32: 16 },
+  rowsScalar: { 1: 64, 8: 28, 32: 32 },
+  gather: { 1: 48, 2: 40, 4: 32, 8: 20, 16: 20, 32: 20 },
+};
+
+const dot = (weights: readonly number[], terms: readonly number[]): number =>
+  weights.reduce((sum, weight, i) => sum + weight * terms[i], 0);
+
+/** Operands up to here stay in L2. */
+const residentBytes = 20e6;
+
+/** @internal Of a line of the caches. */
+export const lineBytes = 128;
+
+/** @internal Rows of so many bytes begin at all multiples of this, as lines see it: the largest power of two that divides them. */
+export function rowStep(rowBytes: number): number {
+  const rest = rowBytes % lineBytes;
+  return rest === 0 ? lineBytes : rest & -rest;
+}
+
+/** Of the time of a plan: what reading twice as many lines adds to it. */
+const lineShare = 0.55;
+/** Microseconds of a launch, which are no matter of lines. */
+const launchTime = 1;
+
+/**
+ * By how much `rows` takes longer where rows of B begin anywhere in a line: what up to eight lanes read at once, a line at most, lies in more of
+ * them. Fitted to 50 random problems; more lanes and `gather` took no longer.
+ */
+function acrossLines({ dtype, depth, lines }: SddmmFeatures, { variant, vector, lanes }: SddmmPlan): number {
+  // Single elements were fitted as they lie.
+  if (lines || depth === 0 || variant !== 'rows' || vector === 1 || lanes > 8) return 1;
+  const rowBytes = depth * dtypeInfo[dtype].bytes;
+  const atOnce = Math.min(16 * lanes, rowBytes);
+  const step = rowStep(rowBytes);
+  let touched = 0;
+  for (let start = 0; start < lineBytes; start += step) touched += Math.ceil((start + atOnce) / lineBytes);
+  return 1 + lineShare * ((touched * step) / lineBytes - 1);
+}
+
+/** @internal */
+export function gatherTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+  const us = timeOnLines(features, multiprocessors, plan);
+  return Math.max(0, us - launchTime) * acrossLines(features, plan) + Math.min(us, launchTime);
+}
+
+// Of sectors of 32 bytes: operands whose rows are near, and those of which most are far.
+const nearBytes = 2e6;
+const farBytes = 20e6;
+const sectorBytes = 32;
+
+/** Kernels that load single elements, of a depth of two and more. */
+function scalarTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+  const { dtype, rows, columns, stored, longestRow, depth, batch, tiles } = features;
+  const { variant, lanes, splits } = plan;
+  const { bytes } = dtypeInfo[dtype];
+  const fitted = costs[dtype === 'float32' ? 'float32' : 'half'];
+  const steps = Math.ceil(depth / lanes);
+  const scale = (batch * fittedMultiprocessors) / multiprocessors;
+  const rowBytes = depth * bytes;
+  const gathered = ((stored * rowBytes) / 1e6) * scale;
+  const unshared = ((Math.min(stored, tiles[0] * 64) * rowBytes) / 1e6) * scale;
+  // What lanes read at a step lies across one sector more where rows are no multiples of them.
+  const atOnce =
+    Math.max(1, Math.min(lanes * bytes, rowBytes) / sectorBytes) + (rowBytes % sectorBytes === 0 ? 0 : 1);
+  const sectors = ((stored * steps * atOnce * sectorBytes) / 1e6) * scale;
+  const far = Math.log((columns * rowBytes) / nearBytes) / Math.log(farBytes / nearBytes);
+  const share = Math.max(0, Math.min(1, far));
+  const memory = [gathered, unshared * share, unshared, sectors * share, sectors];
+  const segment = segmentOf(lanes);
+  const warps = variant === 'gather' ? stored / segment : rows * splits;
+  const resident = (variant === 'gather' ? residentWarps.gather : residentWarps.rowsScalar)[lanes];
+  const waves = Math.max(0, (warps * batch) / (multiprocessors * resident) - 1);
+  const launched = (warps / 1000) * scale;
+  if (variant === 'gather') {
+    const search = Math.log2(Math.max(1, rows)) / 10;
+    return dot(fitted.gatherScalar[lanes], [1, search, steps, launched, ...memory, waves]);
+  }
+  const longest = Math.ceil(longestRow / (segment * splits));
+  const parts = launched * Math.max(1, stored / Math.max(1, warps * segment) + 0.5);
+  const chain = [1, longest, longest * steps, launched, parts, parts * steps];
+  return dot(fitted.rowsScalar[lanes], [...chain, ...memory, waves]);
+}
+
+/** As `gatherTime`, for rows that begin where lines do. */
+function timeOnLines(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+  if (plan.vector === 1 && features.depth > 1) return scalarTime(features, multiprocessors, plan);
+  const { dtype, rows, columns, stored, longestRow, depth, batch, tiles } = features;
+  const { variant, vector, lanes, splits } = plan;
+  const bytes = dtypeInfo[dtype].bytes;
+  const fitted = costs[dtype === 'float32' ? 'float32' : 'half'];
+  const steps = Math.ceil(depth / (lanes * vector));
+  const scale = (batch * fittedMultiprocessors) / multiprocessors;
+  const gathered = ((stored * depth * bytes) / 1e6) * scale;
+  // At most one row of B a tile's column, and so a bound of what neighbouring rows do not share.
+  const unshared = ((Math.min(stored, tiles[0] * 64) * depth * bytes) / 1e6) * scale;
+  const resident = columns * depth * bytes < residentBytes;
+  const segment = segmentOf(lanes);
+  const wavesOf = (warps: number, resident: ByLanes): number =>
+    Math.max(1, Math.ceil((warps * batch) / (multiprocessors * resident[lanes])));
+  if (variant === 'gather') {
+    const warps = stored / segment;
+    const weights = depth <= 1 ? fitted.gatherColumn : fitted.gather[lanes];
+    return dot(weights, [
+      1,
+      Math.log2(Math.max(1, rows)) / 10,
+      steps,
+      (warps / 1000) * scale,
+      gathered,
+      resident ? 0 : unshared,
+      wavesOf(warps, residentWarps.gather) - 1,
+    ]);
+  }
+  const longest = Math.ceil(longestRow / (segment * splits));
+  const warps = rows * splits;
+  const mean = stored / Math.max(1, warps * segment);
+  const parts = (warps / 1000) * scale * Math.max(1, mean + 0.5);
+  const waves = wavesOf(warps, vector === 1 ? residentWarps.rowsScalar : residentWarps.rows);
+  const weights = depth <= 1 ? fitted.rowsColumn : fitted.rows[lanes];
+  return dot(weights, [
+    1,
+    longest,
+    longest * steps,
+    (warps / 1000) * scale,
+    parts,
+    parts * steps,
+    gathered,
+    resident ? unshared : 0,
+    resident ? 0 : unshared,
+    waves - 1,
+    waves * Math.ceil(mean),
+  ]);
+}
+
+/** Units of staged that a block sums at once: matches StagedShape of cuda/kernels/sddmm/staged_float32.cu. */
+const unitsAtOnce: { readonly [rows: number]: number } = { 32: 256, 64: 512, 128: 1024, 256: 1024 };
+
+/** @internal */
+export function tilesTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+  const { dtype, stored, depth, batch } = features;
+  const { variant, vector, tile } = plan;
+  const fitted = costs[dtype === 'float32' ? 'float32' : 'half'];
+  const count = features.tiles[tileShapes.findIndex(({ rows }) => rows === tile)];
+  const steps = Math.max(1, Math.ceil((depth * dtypeInfo[dtype].bytes) / 128));
+  // Of the multiprocessor that has most.
+  const blocks = Math.ceil((count * batch) / multiprocessors);
+  const elements = ((stored / count) * blocks) / 1000;
+  if (variant === 'tiles') {
+    const weights = vector === 1 ? fitted.tilesScalar[tile] : fitted.tiles[tile];
+    return dot(weights, [1, steps, blocks - 1, (blocks - 1) * steps, elements]);
+  }
+  const mean = stored / (count * tile);
+  const units = tile * (mean / 4 + 0.375 * (1 - Math.exp(-mean)));
+  const passes = Math.max(1, Math.ceil((units * 1.1) / unitsAtOnce[tile]));
+  return dot(fitted.staged[tile], [
+    1,
+    steps * passes,
+    blocks - 1,
+    (blocks - 1) * steps * passes,
+    ((units * blocks) / 256) * steps,
+    elements,
+  ]);
+}
+
+type Weights = { readonly [key: number]: readonly number[] };
+
+/**
+ * Microseconds of each term of `gatherTime`, by lanes, and of `tilesTime`, by rows of a tile; fitted to a sweep on an H200, in which the choice
+ * takes 2 % longer than the best plan. Numbers are loaded one by one for a depth of 1 (`Column`) and for rows that are not aligned
+ * (`Scalar`: 380 random problems; off by 10 to 18 %, root mean square, tiles by 4 to 9).
+ */
+interface Costs {
+  readonly gather: Weights;
+  readonly gatherColumn: readonly number[];
+  readonly gatherScalar: Weights;
+  readonly rows: Weights;
+  readonly rowsColumn: readonly number[];
+  readonly rowsScalar: Weights;
+  readonly tiles: Weights;
+  readonly tilesScalar: Weights;
+  readonly staged: Weights;
+}
+
+const costs: { readonly [type in 'float32' | 'half']: Costs } = {
+  float32: {
+    gather: {
+      1: [0, 1.154, 0.332, 0, 0.27, 0, 0.48],
+      2: [1.036, 0.757, 0, 0.134, 0.121, 0, 1.134],
+      4: [0.65, 0.86, 0.107, 0.134, 0.083, 0.128, 1.409],
+      8: [0.445, 1.22, 0.179, 0.017, 0.067, 0.099, 1.887],
+      16: [0, 1.261, 0.232, 0.297, 0.068, 0.104, 0.519],
+      32: [0, 1.861, 0.061, 0.511, 0.078, 0.106, 0],
+    },
+    gatherColumn: [0.711, 1.09, 0, 0.229, 0, 0, 1.065],
+    gatherScalar: {
+      1: [1.259, 0.52, 0, 0.215, 0, 0, 0.604, 0, 0.008, 0.585],
+      8: [0.551, 0.915, 0.185, 0.368, 0.069, 0.031, 0.046, 0.035, 0.008, 0.435],
+      32: [0.577, 0.88, 0.196, 0.219, 0.054, 0.044, 0.019, 0.022, 0, 0.786],
+    },
+    rows: {
+      1: [1.012, 0, 0.127, 0.122, 0, 0, 0.11, 0.14, 0, 0.103, 0.042],
+      2: [0.967, 0.197, 0.07, 0.115, 0, 0, 0.121, 0.051, 0, 0.362, 0.055],
+      4: [1.042, 0.191, 0.1, 0.073, 0, 0.001, 0.071, 0.013, 0, 0.601, 0],
+      8: [1.055, 0.257, 0.071, 0.009, 0.018, 0.027, 0.04, 0.022, 0.13, 0.974, 0.055],
+      16: [0.937, 0.22, 0.152, 0.132, 0.05, 0.015, 0.049, 0.025, 0.135, 0.056, 0],
+      32: [1.115, 0.189, 0.06, 0, 0, 0, 0.039, 0.038, 0.153, 0.835, 0.259],
+    },
+    rowsColumn: [0.914, 0.126, 0, 0.121, 0.061, 0, 0, 0.428, 0, 0.245, 0.132],
+    rowsScalar: {
+      1: [1.36, 0.146, 0.032, 0.093, 0.017, 0, 0, 0.057, 0.457, 0, 0.009, 0.948],
+      8: [1.114, 0.258, 0.095, 0.064, 0.156, 0, 0, 0, 0.074, 0.025, 0.041, 0],
+      32: [1.066, 0.266, 0.089, 0, 0.22, 0, 0.023, 0, 0.023, 0.009, 0.018, 0.012],
+    },
+    tiles: {
+      32: [1.697, 0.59, 0.593, 0.498, 0.395],
+      64: [1.541, 1.147, 0.119, 0.785, 0.366],
+    },
+    tilesScalar: {
+      32: [1.606, 0.82, 1.168, 0.794, 0.431],
+      64: [1.833, 1.659, 0.366, 1.026, 0.353],
+    },
+    staged: {
+      32: [1.994, 0.626, 0.145, 0.148, 0.565, 0.649],
+      64: [1.843, 0.265, 0.578, 0.145, 0.598, 0.538],
+      128: [1.912, 0.444, 0.654, 0.158, 0.633, 0.488],
+      256: [1.673, 0.521, 3.756, 0.603, 0.635, 0.671],
+    },
+  },
+  half: {
+    gather: {
+      1: [0.929, 0.843, 0.005, 0.179, 0.163, 0, 0.599],
+      2: [1.035, 0.779, 0, 0.223, 0.081, 0, 1.49],
+      4: [0.414, 1.052, 0.189, 0.318, 0.076, 0.086, 0.793],
+      8: [0.648, 0.442, 0.331, 0.187, 0.086, 0.094, 0.971],
+      16: [0, 1.066, 0.406, 0.453, 0.072, 0.095, 0.549],
+      32: [0, 2.117, 0, 0, 0.142, 0.094, 0],
+    },
+    gatherColumn: [0.453, 1.318, 0, 0.24, 0, 0, 0.887],
+    gatherScalar: {
+      1: [1.15, 0.592, 0, 0.217, 0.001, 0, 0.592, 0, 0.01, 0.66],
+      8: [0.905, 0.528, 0.205, 0.355, 0.145, 0, 0.162, 0.023, 0, 0.463],
+      32: [0.247, 1.229, 0.216, 0.249, 0.012, 0.037, 0.076, 0.015, 0.067, 0.715],
+    },
+    rows: {
+      1: [0.921, 0.2, 0.052, 0.13, 0, 0, 0.149, 0.114, 0, 0.279, 0.09],
+      2: [0.867, 0.271, 0.029, 0.148, 0.105, 0, 0.087, 0.107, 0, 0.015, 0.073],
+      4: [1.008, 0.223, 0.124, 0.015, 0.082, 0.028, 0.055, 0.016, 0.094, 0.649, 0.007],
+      8: [0.96, 0.39, 0.093, 0.109, 0.037, 0.025, 0.059, 0.019, 0.141, 0.915, 0],
+      16: [0.936, 0.233, 0.176, 0.057, 0.168, 0.049, 0.049, 0.012, 0.128, 0.32, 0],
+      32: [1.648, 0, 0.188, 0, 0, 0, 0.078, 0.016, 0.139, 0.904, 0.031],
+    },
+    rowsColumn: [0.886, 0.117, 0, 0.138, 0.065, 0, 0, 0.366, 0, 0.211, 0.134],
+    rowsScalar: {
+      1: [1.056, 0.171, 0.028, 0.122, 0.029, 0, 0, 0, 0.909, 0, 0.011, 0.568],
+      8: [1.191, 0.239, 0.095, 0.047, 0.187, 0, 0, 0, 0.102, 0.015, 0.051, 0],
+      32: [1.224, 0.279, 0.084, 0, 0.223, 0, 0, 0.076, 0.047, 0, 0.061, 0],
+    },
+    tiles: {
+      32: [1.605, 0.261, 0.12, 0.234, 0.322],
+      64: [1.571, 0.346, 0.323, 0.288, 0.347],
+      128: [1.708, 0.759, 0.542, 0.651, 0.318],
+    },
+    tilesScalar: {
+      32: [1.397, 1.09, 0.264, 0.633, 0.287],
+      64: [1.347, 1.296, 0.313, 0.922, 0.31],
+      128: [1.646, 2.231, 1.25, 2.126, 0.631],
+    },
+    staged: {},
+  },
+};
