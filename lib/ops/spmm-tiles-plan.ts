@@ -219,5 +219,5 @@ function warpTime(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevic
       Math.max(Math.max(1, blocks / device.multiprocessors) * (block + steps * tile), block + longest * tile),
       (count * rows * tileDepth * 2) / warpModel.bytes,
     ) + (plan.cluster > 1 ? warpModel.cluster + warpModel.clusterStep * Math.log2(plan.cluster) : 0);
-  return vectors ? us : us * unaligned(width, plan.cluster > 1 ? 1.3 : 1.6);
+  return vectors ? us : us * unaligned(width, (plan.cluster > 1 ? 1.3 : 1.6) * (rows === 128 ? 1.4 : 1));
 }
