@@ -21,7 +21,7 @@ export function floatTileColumns(rows: number): readonly number[] {
 const model = {
   overlap: 0.4656,
   clusterStep: 1.385,
-  parts: 2.5,
+  parts: 1.2,
   reached: { 1: 1, 2: 1, 4: 0.862, 8: 0.786 } as Readonly<Record<number, number>>,
   '32x32': { latency: 0.3199, first: 0.3234, tile: 0.3803, block: 1.8102 },
   '32x128': { latency: 0.9031, first: 0.1941, tile: 1.6608, block: 2.5071 },

@@ -29,8 +29,9 @@ const model = {
   warp: 29.45,
   shuffle: 0.4125,
   sharing: 0.0093,
-  /** Of float32: warps of a row that end apart. */
+  /** Of float32: warps of a row that end apart, where columns are few, or warps many without them. */
   sharedRow: 1.04,
+  enoughWarps: 29,
   // A chunk of each further row of a warp: of float32 over eight lanes and more, and of any over fewer.
   otherRow: 0.869,
   otherNarrowRow: 0.245,
@@ -119,6 +120,14 @@ function piecesCorrection(
   return piece === 2 ? pairs[lanes as 4 | 16] : four[dtypeInfo[dtype].bytes as 2 | 4];
 }
 
+/** What several tiles of a few lanes take of the time that the models say, which were fitted to wider ones; but of rows of a few entries. */
+const severalNarrow = 1.08;
+
+function narrowShare({ vector, piece, lanes }: SpmmPlan, { width, stored, rows }: SpmmFeatures): number {
+  const several = vector > 1 && piece === vector && lanes < 8 && width > lanes * vector;
+  return several && stored > 8 * rows ? severalNarrow : 1;
+}
+
 /** @internal How lanes share out columns: matches has_columns of cuda/kernels/spmm/spmm.cu. */
 export interface LaneColumns {
   readonly vector: number;
@@ -203,9 +212,11 @@ export function groupTime(
   );
   // Warps of one row of a few entries do little but wait for operands from afar.
   const waiting = memory.distant > 0 && stored <= 8 * rows && width * bytes >= 256 ? model.shortRows : 1;
-  const corrected = us * waiting * piecesCorrection(plan, features);
+  const corrected = us * waiting * piecesCorrection(plan, features) * narrowShare(plan, features);
   if (warps === 1) return corrected;
-  return corrected * (dtype === 'float32' ? model.sharedRow : 1) + model.sharing;
+  const alone = totalWarps / warps >= device.multiprocessors * model.enoughWarps;
+  const shared = dtype === 'float32' && (width <= 8 || alone) ? model.sharedRow : 1;
+  return corrected * shared + model.sharing;
 }
 
 /**
@@ -406,5 +417,6 @@ export function binTime(
     memory.compulsory,
     (even ? binModel.distantEven : binModel.distant) * memory.distant,
   );
-  return us * piecesCorrection(plan, features) + (segments > 0 ? binModel.segments : 0);
+  const corrected = us * piecesCorrection(plan, features) * narrowShare(plan, features);
+  return corrected + (segments > 0 ? binModel.segments : 0);
 }

@@ -191,11 +191,18 @@ function stream(features: SpmmFeatures, memory: MemoryTimes): SpmmFound {
 }
 
 /**
- * How much longer than they take kernels that gather are expected to take where rows share columns: strips must be better by more than
- * that, as measured on bands, finite elements, windows and pruned weights.
+ * How much longer than they take other kernels are expected to take where rows share columns: strips must be better by more than that, as
+ * measured on bands, finite elements, windows and pruned weights.
  */
-const overestimated = 1.15;
-const gathering: ReadonlySet<SpmmVariant> = new Set(['row-split', 'row-group', 'row-bins', 'panel']);
+const overestimated = {
+  'row-split': 1.3,
+  'row-group': 1.3,
+  panel: 1.3,
+  'row-bins': 1.15,
+  stream: 1.15,
+  tiles: 1.15,
+  strips: 1,
+};
 
 function strips(features: SpmmFeatures, device: PlanDevice, others: readonly SpmmFound[]): SpmmFound {
   const problem = stripsProblem(features) ?? stripOperandsProblem(features);
@@ -203,5 +210,5 @@ function strips(features: SpmmFeatures, device: PlanDevice, others: readonly Spm
   if (features.strips === undefined) return ruledOut('strips', 'needs an up-to-date copy: prepare({ n })');
   const { plan, us } = bestStripPlan(features, features.strips, device);
   const rival = others.reduce((a, b) => (b.us < a.us ? b : a));
-  return { variant: 'strips', plan, us: gathering.has(rival.variant) ? us * overestimated : us };
+  return { variant: 'strips', plan, us: us * overestimated[rival.variant] };
 }
