@@ -45,44 +45,43 @@ export function tileSizes(dtype: FloatDType): readonly TileHeight[] {
 /** What tells a tile kernel's plans apart. */
 export type TileShape = Pick<SpmmPlan, 'warps' | 'columns' | 'cluster'>;
 
-const shapesOf = (
+const plansOf = (
   warps: number,
   columns: readonly number[],
   clusters: readonly number[],
-): readonly TileShape[] =>
-  columns.flatMap((each) => clusters.map((cluster) => ({ warps, columns: each, cluster })));
+): readonly SpmmPlan[] =>
+  columns.flatMap((each) =>
+    clusters.map((cluster): SpmmPlan => {
+      const shape: TileShape = { warps, columns: each, cluster };
+      return { ...noParameters, ...shape, variant: 'tiles' };
+    }),
+  );
 const alone = [1];
 const clustered = [1, 2, 4, 8];
 // Made once: to make them takes longer than to estimate them. By rows of a tile, without clusters and with them.
-const hopperShapes = {
-  64: [...shapesOf(4, [32, 64, 128], clustered), ...shapesOf(4, [256], alone)],
-  128: [...shapesOf(4, [64, 128], clustered), ...shapesOf(4, [256], alone)],
+const hopperPlans = {
+  64: [...plansOf(4, [32, 64, 128], clustered), ...plansOf(4, [256], alone)],
+  128: [...plansOf(4, [64, 128], clustered), ...plansOf(4, [256], alone)],
 };
-const warpShapes = [alone, clustered].map((clusters) => ({
-  32: shapesOf(1, [32], clusters),
-  64: shapesOf(1, [64], clusters),
-  128: shapesOf(1, [128], clusters),
+const warpPlans = [alone, clustered].map((clusters) => ({
+  32: plansOf(1, [32], clusters),
+  64: plansOf(1, [64], clusters),
+  128: plansOf(1, [128], clusters),
 }));
-const floatShapes = [alone, clustered].map((clusters) => ({
-  32: shapesOf(1, floatTileColumns(32), clusters),
-  64: shapesOf(1, floatTileColumns(64), clusters),
+const floatPlans = [alone, clustered].map((clusters) => ({
+  32: plansOf(1, floatTileColumns(32), clusters),
+  64: plansOf(1, floatTileColumns(64), clusters),
 }));
 
-/** Every shape that has a kernel for the copy: for half types Hopper's, or where there can be none those of single warps. */
-function tileShapes(
+/** Every plan that has a kernel for the copy: for half types Hopper's, or where there can be none those of single warps. */
+export function tilePlans(
   { dtype, vectors, batch }: SpmmFeatures,
   { rows, items }: TileFeatures,
   { clusters }: PlanDevice,
-): readonly TileShape[] {
-  if (dtype === 'float32') return floatShapes[Number(clusters)][rows as 32 | 64];
+): readonly SpmmPlan[] {
+  if (dtype === 'float32') return floatPlans[Number(clusters)][rows as 32 | 64];
   const fits = clusters && vectors && batch <= mostItems && items <= mostItems;
-  return fits && rows !== 32 ? hopperShapes[rows] : warpShapes[Number(clusters)][rows];
-}
-
-const planOf = (shape: TileShape): SpmmPlan => ({ ...noParameters, variant: 'tiles', ...shape });
-
-export function tilePlans(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevice): SpmmPlan[] {
-  return tileShapes(features, tiles, device).map(planOf);
+  return fits && rows !== 32 ? hopperPlans[rows] : warpPlans[Number(clusters)][rows];
 }
 
 /** The plan that is expected to be fastest, and its microseconds. */
@@ -91,15 +90,14 @@ export function bestTilePlan(
   tiles: TileFeatures,
   device: PlanDevice,
 ): { plan: SpmmPlan; us: number } {
-  let best: TileShape | undefined;
-  let least = Number.POSITIVE_INFINITY;
-  for (const shape of tileShapes(features, tiles, device)) {
-    const us = tilesTime(features, tiles, device, shape);
-    if (best !== undefined && us >= least) continue;
-    best = shape;
-    least = us;
+  const plans = tilePlans(features, tiles, device);
+  let [plan] = plans;
+  let us = Number.POSITIVE_INFINITY;
+  for (const one of plans) {
+    const time = tilesTime(features, tiles, device, one);
+    if (time < us) [plan, us] = [one, time];
   }
-  return { plan: planOf(best as TileShape), us: least };
+  return { plan, us };
 }
 
 /** @internal */
