@@ -5,6 +5,7 @@ import { mapTiles } from '../lib/formats/tile-map.js';
 import { tileShapes } from '../lib/formats/tile-shapes.js';
 import { type Device, explainSddmm, openDevice, sddmm } from '../lib/index.js';
 import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
+import { gatherTime } from '../lib/ops/sddmm-time.js';
 import { errorOf } from './harness/errors.js';
 import { h200 } from './harness/plan-features.js';
 
@@ -117,16 +118,22 @@ describe('selectSddmm', () => {
     expect(candidates.find(({ variant }) => variant === plan.variant)?.parameters).toMatch(/padded/);
     const lined = { ...many, vectors: true, lines: true, depth: 320 };
     expect(selectSddmm(lined, h200).plan.padded).toBe(false);
-    // Vectors that lie across lines: 1.5 times as many lines are read.
-    const across = features({ dtype: 'float32', lines: false, rows: 6873, columns: 7270, depth: 52 });
-    expect(selectSddmm({ ...across, stored: 4_000_000, longestRow: 700 }, h200).plan.padded).toBe(true);
-    expect(selectSddmm({ ...across, stored: 2000, longestRow: 2 }, h200).plan.padded).toBe(false);
     // A copy of one column would hold eight.
     expect(selectSddmm({ ...many, depth: 1 }, h200).plan.padded).toBe(false);
     const few = features({ ...odd, stored: 200, longestRow: 2 });
     expect(selectSddmm(few, h200).plan.padded).toBe(false);
     // Copies would take gigabytes.
     expect(selectSddmm({ ...many, columns: 2 ** 22 }, h200).plan.padded).toBe(false);
+  });
+
+  it('expects rows to take longer that lie across lines, or that a warp sweeps for long', () => {
+    const plan = { variant: 'rows', vector: 4, lanes: 8, splits: 1, tile: 0, padded: false } as const;
+    const rowsTime = (change: Partial<SddmmFeatures>): number =>
+      gatherTime(features({ dtype: 'float32', depth: 52, ...change }), h200.multiprocessors, plan);
+    expect(rowsTime({ lines: false })).toBeGreaterThan(1.4 * rowsTime({ lines: true }));
+    // uniform-3580x15989-d0.0699, which takes 127 us: 832 MB of rows of B.
+    const long = { rows: 3580, columns: 15_989, stored: 4_000_878, longestRow: 1230 };
+    expect(rowsTime({ ...long, tiles: [28_000, 14_000, 3500, 882] })).toBeGreaterThan(87);
   });
 
   it.each<[string, Partial<SddmmFeatures>, SddmmVariant]>([

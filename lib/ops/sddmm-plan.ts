@@ -48,11 +48,11 @@ export function selectSddmm(
 /** Microseconds besides: the first rows of A and B are waited for twice. */
 const copyWait = 0.5;
 
-/** @internal The problem on copies of A and B, and the microseconds of making them; none where rows begin where lines do. */
+/** @internal The problem on copies of A and B, and the microseconds of making them; none where rows begin at multiples of 16 bytes. */
 export function paddedSddmm(features: SddmmFeatures): Padded<SddmmFeatures> | undefined {
-  const { dtype, rows, columns, depth, batch, vectors, lines } = features;
+  const { dtype, rows, columns, depth, batch, vectors } = features;
   // A single column would become four or eight.
-  if ((vectors && lines) || depth <= 1) return undefined;
+  if (vectors || depth <= 1) return undefined;
   const copied = paddedColumns(depth, dtype);
   const us = copyWait + paddingTime((rows + columns) * copied * batch, dtype, 1);
   return us === Number.POSITIVE_INFINITY

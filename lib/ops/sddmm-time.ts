@@ -23,6 +23,12 @@ export const residentWarps: { readonly [variant in 'rows' | 'rowsScalar' | 'gath
 const dot = (weights: readonly number[], terms: readonly number[]): number =>
   weights.reduce((sum, weight, i) => sum + weight * terms[i], 0);
 
+// Warps that sweep long rows lose step with each other, and where few of their columns are the same gather from L2: from so many segments of a
+// row on, below such a share of tiles that is stored, megabytes a microsecond.
+const longSweep = 8;
+const sharedDensity = 0.5;
+const apartRate = 9.5;
+
 /** Operands up to here stay in L2. */
 const residentBytes = 20e6;
 
@@ -134,7 +140,9 @@ function timeOnLines(features: SddmmFeatures, multiprocessors: number, plan: Sdd
   const parts = (warps / 1000) * scale * Math.max(1, mean + 0.5);
   const waves = wavesOf(warps, vector === 1 ? residentWarps.rowsScalar : residentWarps.rows);
   const weights = depth <= 1 ? fitted.rowsColumn : fitted.rows[lanes];
-  return dot(weights, [
+  const apart =
+    mean >= longSweep && stored < sharedDensity * tiles[0] * tileShapes[0].rows * tileShapes[0].columns;
+  const us = dot(weights, [
     1,
     longest,
     longest * steps,
@@ -147,6 +155,7 @@ function timeOnLines(features: SddmmFeatures, multiprocessors: number, plan: Sdd
     waves - 1,
     waves * Math.ceil(mean),
   ]);
+  return apart ? Math.max(us, gathered / apartRate) : us;
 }
 
 /** Units of staged that a block sums at once: matches StagedShape of cuda/kernels/sddmm/staged_float32.cu. */
