@@ -68,7 +68,9 @@ const model = {
   segments: 1,
   near: 1.15,
   /** Of columns that are not loaded at once, by pieces and the bytes of an element. */
-  pieces: { 1: { 4: 1.5, 2: 1.3 }, 2: { 4: 1, 2: 1.5 } },
+  pieces: { 1: { 4: 1.6, 2: 1.3 }, 2: { 4: 1, 2: 1.5 } },
+  /** And of float32 out of rows of B that are far. */
+  farPieces: 1.15,
   column: {
     start: 2,
     rows: 2,
@@ -97,12 +99,14 @@ export function streamTime(features: SpmmFeatures, plan: SpmmPlan, memory = memo
   const { piece, vector } = plan;
   const tiles = Math.ceil(width / (lanes * vector)) * batch;
   const share = piece === vector ? 1 : model.pieces[piece as 1 | 2][dtypeInfo[dtype].bytes as 2 | 4];
-  const shared = (share * tiles * (stored * model.entries[dtype] + rows * model.rows[dtype])) / 1e6;
+  const far = gathersFar(features);
+  const slower = piece < vector && far && dtype === 'float32' ? model.farPieces : 1;
+  const shared = (share * slower * tiles * (stored * model.entries[dtype] + rows * model.rows[dtype])) / 1e6;
   const longest =
     stream.blockItems > 0 ? stream.longest / 16 : stream.longest / (stream.warpItems > 0 ? 4 : 1);
   const alone = Math.ceil(Math.max(longest, stream.stretch) / lanes) * model.stage;
   const us = Math.max(shared, alone) + model.overlap * Math.min(shared, alone);
   // Near rows of B make the other kernels faster than they are expected to be, and not this one.
-  const rival = gathersFar(features) ? 1 : model.near;
+  const rival = far ? 1 : model.near;
   return rival * (model.start + us + (stream.segments > 0 ? model.segments : 0));
 }
