@@ -200,7 +200,7 @@ const overestimated = {
   panel: 1.3,
   'row-bins': 1.15,
   stream: 1.15,
-  tiles: 1.15,
+  tiles: 1,
   strips: 1,
 };
 
