@@ -63,90 +63,112 @@ function acrossLines({ dtype, depth, lines }: SddmmFeatures, { variant, vector, 
 
 /** @internal */
 export function gatherTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
-  const us = timeOnLines(features, multiprocessors, plan);
+  const terms = gatherTerms(features, multiprocessors, plan);
+  const time = plan.vector === 1 && features.depth > 1 ? scalarTime : timeOnLines;
+  const us = time(features, multiprocessors, plan, terms);
   return Math.max(0, us - launchTime) * acrossLines(features, plan) + Math.min(us, launchTime);
 }
 
-// Of sectors of 32 bytes: operands whose rows are near, and those of which most are far.
+/** What kernels by rows or elements are timed by. */
+interface GatherTerms {
+  /** Steps of the lanes along the depth. */
+  readonly steps: number;
+  /** Problems, of as many multiprocessors as the times were fitted on. */
+  readonly scale: number;
+  /** Of them, megabytes of B: in all, and what neighbouring rows do not share, at most. */
+  readonly gathered: number;
+  readonly unshared: number;
+  readonly warps: number;
+  /** Of all problems, thousands of them, and of segments that they take, of which one begins anywhere. */
+  readonly launched: number;
+  readonly parts: number;
+  /** Segments of a warp, and of that of the longest row. */
+  readonly mean: number;
+  readonly longest: number;
+}
+
+function gatherTerms(
+  { dtype, rows, stored, longestRow, depth, batch, tiles }: SddmmFeatures,
+  multiprocessors: number,
+  { variant, vector, lanes, splits }: SddmmPlan,
+): GatherTerms {
+  const rowBytes = depth * dtypeInfo[dtype].bytes;
+  const scale = (batch * fittedMultiprocessors) / multiprocessors;
+  const segment = segmentOf(lanes);
+  const warps = variant === 'gather' ? stored / segment : rows * splits;
+  const launched = (warps / 1000) * scale;
+  const mean = stored / Math.max(1, warps * segment);
+  return {
+    steps: Math.ceil(depth / (lanes * vector)),
+    scale,
+    gathered: ((stored * rowBytes) / 1e6) * scale,
+    // At most one row of B a tile's column.
+    unshared: ((Math.min(stored, tiles[0] * 64) * rowBytes) / 1e6) * scale,
+    warps,
+    launched,
+    parts: launched * Math.max(1, mean + 0.5),
+    mean,
+    longest: Math.ceil(longestRow / (segment * splits)),
+  };
+}
+
+/** Of a warp that looks for its row. */
+const searchTerm = (rows: number): number => Math.log2(Math.max(1, rows)) / 10;
+
+// Of sectors of 32 bytes: operands whose rows are near; beyond `residentBytes` most are far.
 const nearBytes = 2e6;
-const farBytes = 20e6;
 const sectorBytes = 32;
 
 /** Kernels that load single elements, of a depth of two and more. */
-function scalarTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
-  const { dtype, rows, columns, stored, longestRow, depth, batch, tiles } = features;
-  const { variant, lanes, splits } = plan;
+function scalarTime(
+  { dtype, rows, columns, stored, depth, batch }: SddmmFeatures,
+  multiprocessors: number,
+  { variant, lanes }: SddmmPlan,
+  { steps, scale, gathered, unshared, warps, launched, parts, longest }: GatherTerms,
+): number {
   const { bytes } = dtypeInfo[dtype];
   const fitted = costs[dtype === 'float32' ? 'float32' : 'half'];
-  const steps = Math.ceil(depth / lanes);
-  const scale = (batch * fittedMultiprocessors) / multiprocessors;
   const rowBytes = depth * bytes;
-  const gathered = ((stored * rowBytes) / 1e6) * scale;
-  const unshared = ((Math.min(stored, tiles[0] * 64) * rowBytes) / 1e6) * scale;
   // What lanes read at a step lies across one sector more where rows are no multiples of them.
   const atOnce =
     Math.max(1, Math.min(lanes * bytes, rowBytes) / sectorBytes) + (rowBytes % sectorBytes === 0 ? 0 : 1);
   const sectors = ((stored * steps * atOnce * sectorBytes) / 1e6) * scale;
-  const far = Math.log((columns * rowBytes) / nearBytes) / Math.log(farBytes / nearBytes);
+  const far = Math.log((columns * rowBytes) / nearBytes) / Math.log(residentBytes / nearBytes);
   const share = Math.max(0, Math.min(1, far));
   const memory = [gathered, unshared * share, unshared, sectors * share, sectors];
-  const segment = segmentOf(lanes);
-  const warps = variant === 'gather' ? stored / segment : rows * splits;
   const resident = (variant === 'gather' ? residentWarps.gather : residentWarps.rowsScalar)[lanes];
   const waves = Math.max(0, (warps * batch) / (multiprocessors * resident) - 1);
-  const launched = (warps / 1000) * scale;
   if (variant === 'gather') {
-    const search = Math.log2(Math.max(1, rows)) / 10;
-    return dot(fitted.gatherScalar[lanes], [1, search, steps, launched, ...memory, waves]);
+    return dot(fitted.gatherScalar[lanes], [1, searchTerm(rows), steps, launched, ...memory, waves]);
   }
-  const longest = Math.ceil(longestRow / (segment * splits));
-  const parts = launched * Math.max(1, stored / Math.max(1, warps * segment) + 0.5);
   const chain = [1, longest, longest * steps, launched, parts, parts * steps];
   return dot(fitted.rowsScalar[lanes], [...chain, ...memory, waves]);
 }
 
-/** As `gatherTime`, for rows that begin where lines do. */
-function timeOnLines(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
-  if (plan.vector === 1 && features.depth > 1) return scalarTime(features, multiprocessors, plan);
-  const { dtype, rows, columns, stored, longestRow, depth, batch, tiles } = features;
-  const { variant, vector, lanes, splits } = plan;
-  const bytes = dtypeInfo[dtype].bytes;
+/** Kernels that load vectors, for rows that begin where lines do; and those of a depth of one. */
+function timeOnLines(
+  { dtype, rows, columns, stored, depth, batch, tiles }: SddmmFeatures,
+  multiprocessors: number,
+  { variant, vector, lanes }: SddmmPlan,
+  { steps, gathered, unshared, warps, launched, parts, mean, longest }: GatherTerms,
+): number {
   const fitted = costs[dtype === 'float32' ? 'float32' : 'half'];
-  const steps = Math.ceil(depth / (lanes * vector));
-  const scale = (batch * fittedMultiprocessors) / multiprocessors;
-  const gathered = ((stored * depth * bytes) / 1e6) * scale;
-  // At most one row of B a tile's column, and so a bound of what neighbouring rows do not share.
-  const unshared = ((Math.min(stored, tiles[0] * 64) * depth * bytes) / 1e6) * scale;
-  const resident = columns * depth * bytes < residentBytes;
-  const segment = segmentOf(lanes);
-  const wavesOf = (warps: number, resident: ByLanes): number =>
+  const resident = columns * depth * dtypeInfo[dtype].bytes < residentBytes;
+  const wavesOf = (resident: ByLanes): number =>
     Math.max(1, Math.ceil((warps * batch) / (multiprocessors * resident[lanes])));
   if (variant === 'gather') {
-    const warps = stored / segment;
     const weights = depth <= 1 ? fitted.gatherColumn : fitted.gather[lanes];
-    return dot(weights, [
-      1,
-      Math.log2(Math.max(1, rows)) / 10,
-      steps,
-      (warps / 1000) * scale,
-      gathered,
-      resident ? 0 : unshared,
-      wavesOf(warps, residentWarps.gather) - 1,
-    ]);
+    const waves = wavesOf(residentWarps.gather);
+    const distant = resident ? 0 : unshared;
+    return dot(weights, [1, searchTerm(rows), steps, launched, gathered, distant, waves - 1]);
   }
-  const longest = Math.ceil(longestRow / (segment * splits));
-  const warps = rows * splits;
-  const mean = stored / Math.max(1, warps * segment);
-  const parts = (warps / 1000) * scale * Math.max(1, mean + 0.5);
-  const waves = wavesOf(warps, vector === 1 ? residentWarps.rowsScalar : residentWarps.rows);
+  const waves = wavesOf(vector === 1 ? residentWarps.rowsScalar : residentWarps.rows);
   const weights = depth <= 1 ? fitted.rowsColumn : fitted.rows[lanes];
-  const apart =
-    mean >= longSweep && stored < sharedDensity * tiles[0] * tileShapes[0].rows * tileShapes[0].columns;
   const us = dot(weights, [
     1,
     longest,
     longest * steps,
-    (warps / 1000) * scale,
+    launched,
     parts,
     parts * steps,
     gathered,
@@ -155,6 +177,8 @@ function timeOnLines(features: SddmmFeatures, multiprocessors: number, plan: Sdd
     waves - 1,
     waves * Math.ceil(mean),
   ]);
+  const apart =
+    mean >= longSweep && stored < sharedDensity * tiles[0] * tileShapes[0].rows * tileShapes[0].columns;
   return apart ? Math.max(us, gathered / apartRate) : us;
 }
 
