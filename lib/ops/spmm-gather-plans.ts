@@ -2,13 +2,10 @@
 
 import type { SpmmPlan } from '../backends/calls/spmm.js';
 import type { RowBins } from '../formats/row-bins.js';
-import type { PlanDevice } from '../planning/plan-device.js';
+import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { overlapped } from './spmm-time.js';
-
-/** Of column tiles, or problems of a batch. */
-export const mostInGrid = 65_535;
 
 // The model: a launch, and then the longest of five, with a share of the others, since they overlap only in part.
 //   rounds       the chain of loads of the longest row

@@ -1,7 +1,7 @@
 // The kernel of spmm that keeps a panel of B in shared memory: its plans, and how long they take.
 
 import { noParameters, type SpmmPlan } from '../backends/calls/spmm.js';
-import type { PlanDevice } from '../planning/plan-device.js';
+import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { overlapped } from './spmm-time.js';
 
@@ -11,7 +11,7 @@ const warps = 16;
 export const panelWarpRows = [1, 4, 8, 16] as const;
 const panelColumns = 32;
 /** Blocks of one row a warp along a grid. */
-const mostRows = 65_535 * warps;
+const mostRows = mostInGrid * warps;
 
 /** Why the kernel cannot run; undefined where it can. */
 export function panelProblem({ dtype, format, vectors, rows }: SpmmFeatures): string | undefined {

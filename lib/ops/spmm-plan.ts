@@ -4,7 +4,7 @@
 import { noParameters, type SpmmPlan, type SpmmVariant } from '../backends/calls/spmm.js';
 import type { RowBins } from '../formats/row-bins.js';
 import { bestOf, type Candidate, type Choice, choose, type Found } from '../planning/choice.js';
-import type { PlanDevice } from '../planning/plan-device.js';
+import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
 import {
@@ -14,7 +14,6 @@ import {
   groupTime,
   type MemoryTimes,
   memoryTimes,
-  mostInGrid,
   splitTime,
 } from './spmm-gather-plans.js';
 import { panelPlans, panelProblem, panelTime } from './spmm-panel.js';

@@ -1,14 +1,9 @@
 // Plans of spmm's kernels that share out entries, and their expected microseconds on an H200, for lib/ops/spmm-plan.ts.
 
 import { noParameters, type SpmmPlan } from '../backends/calls/spmm.js';
+import { mostInGrid } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
-import {
-  type DenseOperands,
-  gathersFar,
-  type LaneColumns,
-  memoryTimes,
-  mostInGrid,
-} from './spmm-gather-plans.js';
+import { type DenseOperands, gathersFar, type LaneColumns, memoryTimes } from './spmm-gather-plans.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 
 const lanes = 8;

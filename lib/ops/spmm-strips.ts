@@ -1,7 +1,7 @@
 // The kernel of spmm that takes strips of rows: its plans, and how long they take.
 
 import { noParameters, type SpmmPlan, type StripHeight } from '../backends/calls/spmm.js';
-import type { PlanDevice } from '../planning/plan-device.js';
+import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { overlapped } from './spmm-time.js';
 
@@ -18,7 +18,6 @@ export interface StripFeatures {
 
 /** Matches kSpmmMaxStripSpan of cuda/api/spmm.h. */
 const widestSpan = 196_608;
-const mostColumnTiles = 65_535;
 const warpsOfBlock = 8;
 
 /** Why there can be no copy in strips; undefined where there can. */
@@ -35,7 +34,7 @@ export function stripsProblem(features: SpmmFeatures): string | undefined {
 export function stripOperandsProblem({ vectors, farRows, width }: SpmmFeatures): string | undefined {
   if (!vectors) return 'needs rows at multiples of 16 bytes';
   if (farRows) return 'needs rows of B less than 4 GiB apart';
-  return width > 32 * mostColumnTiles ? `needs at most ${32 * mostColumnTiles} columns of B` : undefined;
+  return width > 32 * mostInGrid ? `needs at most ${32 * mostInGrid} columns of B` : undefined;
 }
 
 /**

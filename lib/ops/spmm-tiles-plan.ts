@@ -7,7 +7,7 @@ import {
   tileDepth,
   tileHeights,
 } from '../backends/calls/spmm.js';
-import type { PlanDevice } from '../planning/plan-device.js';
+import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
 import type { SpmmFeatures } from './spmm-plan.js';
@@ -27,13 +27,12 @@ export interface TileFeatures {
 
 /** Matches kSpmmMaxTiledColumns of cuda/api/spmm.h. */
 const mostTiledColumns = 2 ** 21;
-const mostItems = 65_535;
 
 /** Why there can be no copy in tiles; undefined where there can. */
 export function tilesProblem({ rows, columns, batchedValues }: SpmmFeatures): string | undefined {
   if (batchedValues) return 'needs one set of values';
   if (columns > mostTiledColumns) return `needs at most ${mostTiledColumns} columns`;
-  const mostRows = mostItems * tileHeights[0];
+  const mostRows = mostInGrid * tileHeights[0];
   return rows > mostRows ? `needs at most ${mostRows} rows` : undefined;
 }
 
@@ -80,7 +79,7 @@ export function tilePlans(
   { clusters }: PlanDevice,
 ): readonly SpmmPlan[] {
   if (dtype === 'float32') return floatPlans[Number(clusters)][rows as 32 | 64];
-  const fits = clusters && vectors && batch <= mostItems && items <= mostItems;
+  const fits = clusters && vectors && batch <= mostInGrid && items <= mostInGrid;
   return fits && rows !== 32 ? hopperPlans[rows] : warpPlans[Number(clusters)][rows];
 }
 

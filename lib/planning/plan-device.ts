@@ -1,5 +1,8 @@
 import type { Device } from '../device/device.js';
 
+/** Blocks along the second and third dimension of a grid, of any card (CUDA C++ Programming Guide, "Technical Specifications"). */
+export const mostInGrid = 65_535;
+
 /** What planners know of a device. */
 export interface PlanDevice {
   readonly multiprocessors: number;
