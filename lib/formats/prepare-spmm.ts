@@ -77,7 +77,7 @@ function tilesFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean):
   const { found: tiles } = fastest(
     tileSizes(matrix.dtype),
     (rows) => ({ ...shareTiles(matrix.topology.tiles.panels[rows]), rows }),
-    (one) => bestWithTiles(features, one, card).us,
+    (one) => bestWithTiles(features, one, card),
   );
   const bytes = tiles.count * tiles.rows * tileDepth * dtypeInfo[matrix.dtype].bytes;
   return fits(matrix, 'tiles', bytes, asked) ? tiles : undefined;

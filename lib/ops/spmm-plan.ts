@@ -90,25 +90,18 @@ export function paddedSpmm(features: SpmmFeatures): Padded<SpmmFeatures> | undef
   return { features: { ...features, width: copied, vectors: true, pairs: true, farRows: false }, us };
 }
 
-/** @internal The best plan with tiles, built or thought of, and its microseconds. */
-export function bestWithTiles(
-  features: SpmmFeatures,
-  tiles: TileFeatures,
-  device: PlanDevice,
-): { plan: SpmmPlan; us: number } {
-  const [found] = withPadding(features, paddedSpmm(features), (problem): SpmmFound[] => [
-    { variant: 'tiles', ...bestTilePlan(problem, tiles, device) },
-  ]);
-  return found as { plan: SpmmPlan; us: number };
+/** @internal The microseconds of the best plan with tiles, built or thought of. */
+export function bestWithTiles(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevice): number {
+  return withCopies(features, (problem) => bestTilePlan(problem, tiles, device));
 }
 
 /** @internal The microseconds of the best plan with strips, built or thought of; infinite where none fits the operands. */
 export function bestWithStrips(features: SpmmFeatures, strips: StripFeatures, device: PlanDevice): number {
-  const [{ us }] = withPadding(features, paddedSpmm(features), (problem): SpmmFound[] =>
-    stripOperandsProblem(problem) === undefined
-      ? [{ variant: 'strips', ...bestStripPlan(problem, strips, device) }]
-      : [ruledOut('strips', '')],
-  );
+  return withCopies(features, (problem) => bestStripPlan(problem, strips, device));
+}
+
+function withCopies(features: SpmmFeatures, find: (problem: SpmmFeatures) => SpmmFound): number {
+  const [{ us }] = withPadding(features, paddedSpmm(features), (problem) => [find(problem)]);
   return us;
 }
 
@@ -175,7 +168,7 @@ function tiles(features: SpmmFeatures, device: PlanDevice): SpmmFound {
   const problem = tilesProblem(features);
   if (problem !== undefined) return ruledOut('tiles', problem);
   if (features.tiles === undefined) return ruledOut('tiles', 'needs an up-to-date copy: prepare({ n })');
-  return { variant: 'tiles', ...bestTilePlan(features, features.tiles, device) };
+  return bestTilePlan(features, features.tiles, device);
 }
 
 function panel(features: SpmmFeatures, device: PlanDevice): SpmmFound {
@@ -207,7 +200,7 @@ function strips(features: SpmmFeatures, device: PlanDevice, others: readonly Spm
   const problem = stripsProblem(features) ?? stripOperandsProblem(features);
   if (problem !== undefined) return ruledOut('strips', problem);
   if (features.strips === undefined) return ruledOut('strips', 'needs an up-to-date copy: prepare({ n })');
-  const { plan, us } = bestStripPlan(features, features.strips, device);
+  const best = bestStripPlan(features, features.strips, device);
   const rival = others.reduce((a, b) => (b.us < a.us ? b : a));
-  return { variant: 'strips', plan, us: us * overestimated[rival.variant] };
+  return { ...best, us: best.us * overestimated[rival.variant] };
 }

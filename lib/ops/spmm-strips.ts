@@ -1,6 +1,7 @@
 // The kernel of spmm that takes strips of rows: its plans, and how long they take.
 
 import { noParameters, type SpmmPlan, type StripHeight } from '../backends/calls/spmm.js';
+import { bestOf, type Found } from '../planning/choice.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { overlapped } from './spmm-time.js';
@@ -77,65 +78,48 @@ const model = {
   parts: 2.5,
 };
 
-/** Every shape that fits a width: whole tiles for wide lanes; others, but for the narrowest, where most of their lanes have columns. */
-function shapesFor(width: number, rows: StripHeight): StripShape[] {
-  const [narrowest] = shapes[rows];
-  return shapes[rows].filter((shape) => {
-    const tile = shape.vector * shape.lanes;
-    return shape.vector === 8 ? width % tile === 0 : shape === narrowest || 2 * width > tile;
+const sharings = [1, 2, 4, 8] as const;
+
+// Made once, as those of tiles: to make them takes longer than to estimate them.
+const plansOf = (rows: StripHeight): readonly (readonly SpmmPlan[])[] =>
+  shapes[rows].map(({ vector, lanes }) =>
+    sharings.map((warps) => ({ ...noParameters, variant: 'strips', vector, lanes, warps })),
+  );
+const allPlans = { 4: plansOf(4), 8: plansOf(8) };
+
+/**
+ * @internal Every plan that has a kernel for the copy and fits a width: whole tiles for wide lanes; others, but for the narrowest, where most
+ * of their lanes have columns.
+ */
+export function stripPlans({ width }: Pick<SpmmFeatures, 'width'>, rows: StripHeight): readonly SpmmPlan[] {
+  return allPlans[rows].flatMap((plans, i) => {
+    const [{ vector, lanes }] = plans;
+    const tile = vector * lanes;
+    const fits = vector === 8 ? width % tile === 0 : i === 0 || 2 * width > tile;
+    return fits ? plans : [];
   });
 }
 
-const planOf = ({ vector, lanes }: StripShape, warps: number): SpmmPlan => ({
-  ...noParameters,
-  variant: 'strips',
-  vector,
-  lanes,
-  warps,
-});
-
-const sharings = [1, 2, 4, 8] as const;
-
-/** @internal Every plan that has a kernel for the copy. */
-export function stripPlans(features: Pick<SpmmFeatures, 'width'>, rows: StripHeight): SpmmPlan[] {
-  return shapesFor(features.width, rows).flatMap((shape) => sharings.map((warps) => planOf(shape, warps)));
-}
-
-/** The plan that is expected to be fastest, and its microseconds. */
+/** The plan that is expected to be fastest; none where the operands do not fit. */
 export function bestStripPlan(
   features: SpmmFeatures,
   strips: StripFeatures,
   device: PlanDevice,
-): { plan: SpmmPlan; us: number } {
-  let best: { shape: StripShape; warps: number; us: number } | undefined;
-  for (const shape of shapesFor(features.width, strips.rows)) {
-    for (const warps of sharings) {
-      const us = shapeTime(features, strips, device, shape, warps);
-      if (best === undefined || us < best.us) best = { shape, warps, us };
-    }
-  }
-  const { shape, warps, us } = best as NonNullable<typeof best>;
-  return { plan: planOf(shape, warps), us };
+): Found<SpmmPlan> {
+  return bestOf('strips', stripOperandsProblem(features), stripPlans(features, strips.rows), (plan) =>
+    stripsTime(features, strips, device, plan),
+  );
 }
 
-/** @internal */
+/** @internal Of a plan out of `stripPlans`. */
 export function stripsTime(
-  features: SpmmFeatures,
+  { rows, columns, width, batch }: SpmmFeatures,
   strips: StripFeatures,
   device: PlanDevice,
   { vector, lanes, warps }: SpmmPlan,
 ): number {
-  const found = shapes[strips.rows].find((shape) => shape.vector === vector && shape.lanes === lanes);
-  return found === undefined ? Number.POSITIVE_INFINITY : shapeTime(features, strips, device, found, warps);
-}
-
-function shapeTime(
-  { rows, columns, width, batch }: SpmmFeatures,
-  strips: StripFeatures,
-  device: PlanDevice,
-  { vector, lanes, round, step, column }: StripShape,
-  warps: number,
-): number {
+  const shape = shapes[strips.rows].find((one) => one.vector === vector && one.lanes === lanes);
+  const { round, step, column } = shape as StripShape;
   const { count, longest, parts } = strips;
   const items = Math.max(1, strips.items);
   const across = Math.ceil(width / (vector * lanes)) * batch;

@@ -7,6 +7,7 @@ import {
   tileDepth,
   tileHeights,
 } from '../backends/calls/spmm.js';
+import { bestOf, type Found } from '../planning/choice.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
@@ -83,20 +84,15 @@ export function tilePlans(
   return fits && rows !== 32 ? hopperPlans[rows] : warpPlans[Number(clusters)][rows];
 }
 
-/** The plan that is expected to be fastest, and its microseconds. */
+/** The plan that is expected to be fastest. */
 export function bestTilePlan(
   features: SpmmFeatures,
   tiles: TileFeatures,
   device: PlanDevice,
-): { plan: SpmmPlan; us: number } {
-  const plans = tilePlans(features, tiles, device);
-  let [plan] = plans;
-  let us = Number.POSITIVE_INFINITY;
-  for (const one of plans) {
-    const time = tilesTime(features, tiles, device, one);
-    if (time < us) [plan, us] = [one, time];
-  }
-  return { plan, us };
+): Found<SpmmPlan> {
+  return bestOf('tiles', undefined, tilePlans(features, tiles, device), (plan) =>
+    tilesTime(features, tiles, device, plan),
+  );
 }
 
 /** @internal */
