@@ -4,7 +4,14 @@ import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import type { Device } from '../device/device.js';
 import { nameOf } from '../planning/choice.js';
 import { type PlanDevice, planDevice } from '../planning/plan-device.js';
-import { bucket, type Estimate, plansToMeasure, recallPlan, type TunedPlan } from '../planning/tuning.js';
+import {
+  bucket,
+  type Estimate,
+  estimates,
+  plansToMeasure,
+  recallPlan,
+  type TunedPlan,
+} from '../planning/tuning.js';
 import { plansWithPadding } from './padding.js';
 import {
   describeSddmmPlan,
@@ -46,23 +53,18 @@ function allPlans(features: SddmmFeatures, device: Device): readonly Estimate<Sd
 
 /** Those for operands as they are. */
 function plansFor(features: SddmmFeatures, card: PlanDevice): Estimate<SddmmPlan>[] {
-  const found: Estimate<SddmmPlan>[] = [];
-  for (const { variant, plan: best, us } of sddmmVariantsFor(features, card)) {
-    if (best === undefined) continue;
-    if (variant === 'segments') {
-      found.push({ plan: best, us });
-    } else if (variant === 'tiles' || variant === 'staged') {
-      for (const plan of tilePlans(features, variant, card)) {
-        found.push({ plan, us: tilesTime(features, card.multiprocessors, plan) });
-      }
-    } else {
-      for (const plan of gatherPlans(features)) {
-        if (plan.variant !== variant) continue;
-        found.push({ plan, us: gatherTime(features, card.multiprocessors, plan) });
-      }
+  const { multiprocessors } = card;
+  return sddmmVariantsFor(features, card).flatMap(({ variant, plan, us }) => {
+    if (plan === undefined) return [];
+    if (variant === 'segments') return [{ plan, us }];
+    if (variant === 'tiles' || variant === 'staged') {
+      return estimates(tilePlans(features, variant, card), (one) =>
+        tilesTime(features, multiprocessors, one),
+      );
     }
-  }
-  return found;
+    const plans = [...gatherPlans(features)].filter((one) => one.variant === variant);
+    return estimates(plans, (one) => gatherTime(features, multiprocessors, one));
+  });
 }
 
 /** As `plansToMeasure`, of all plans that could run. */

@@ -4,9 +4,16 @@ import type { SpmmPlan } from '../backends/calls/spmm.js';
 import type { Device } from '../device/device.js';
 import { nameOf } from '../planning/choice.js';
 import { type PlanDevice, planDevice } from '../planning/plan-device.js';
-import { bucket, type Estimate, plansToMeasure, recallPlan, type TunedPlan } from '../planning/tuning.js';
+import {
+  bucket,
+  type Estimate,
+  estimates,
+  plansToMeasure,
+  recallPlan,
+  type TunedPlan,
+} from '../planning/tuning.js';
 import { plansWithPadding } from './padding.js';
-import { binPlans, binTime, groupPlans, groupTime } from './spmm-gather-plans.js';
+import { binPlans, binTime, groupPlans, groupTime, memoryTimes } from './spmm-gather-plans.js';
 import { panelPlans, panelTime } from './spmm-panel.js';
 import { describePlan, paddedSpmm, type SpmmFeatures, selectSpmm, spmmVariantsFor } from './spmm-plan.js';
 import { streamPlans, streamTime } from './spmm-stream.js';
@@ -45,32 +52,28 @@ function allPlans(features: SpmmFeatures, device: Device): readonly Estimate<Spm
 
 /** Those for operands as they are. */
 function plansFor(features: SpmmFeatures, card: PlanDevice): Estimate<SpmmPlan>[] {
-  const found: Estimate<SpmmPlan>[] = [];
-  for (const { variant, plan, us } of spmmVariantsFor(features, card)) {
-    if (plan === undefined) continue;
-    if (variant === 'row-group') {
-      for (const one of groupPlans(features)) found.push({ plan: one, us: groupTime(features, card, one) });
-    } else if (variant === 'row-bins') {
-      for (const one of binPlans(features)) found.push({ plan: one, us: binTime(features, card, one) });
-    } else if (variant === 'tiles') {
-      const tiles = features.tiles as TileFeatures;
-      for (const one of tilePlans(features, tiles, card)) {
-        found.push({ plan: one, us: tilesTime(features, tiles, card, one) });
-      }
-    } else if (variant === 'strips') {
-      const strips = features.strips as StripFeatures;
-      for (const one of stripPlans(features, strips.rows)) {
-        found.push({ plan: one, us: stripsTime(features, strips, card, one) });
-      }
-    } else if (variant === 'panel') {
-      for (const one of panelPlans(card)) found.push({ plan: one, us: panelTime(features, card, one) });
-    } else if (variant === 'stream') {
-      for (const one of streamPlans(features)) found.push({ plan: one, us: streamTime(features, one) });
-    } else {
-      found.push({ plan, us });
+  const memory = memoryTimes(features);
+  const tiles = features.tiles as TileFeatures;
+  const strips = features.strips as StripFeatures;
+  return spmmVariantsFor(features, card).flatMap(({ variant, plan, us }) => {
+    if (plan === undefined) return [];
+    switch (variant) {
+      case 'row-group':
+        return estimates(groupPlans(features), (one) => groupTime(features, card, one, memory));
+      case 'row-bins':
+        return estimates(binPlans(features), (one) => binTime(features, card, one, memory));
+      case 'stream':
+        return estimates(streamPlans(features), (one) => streamTime(features, one, memory));
+      case 'panel':
+        return estimates(panelPlans(card), (one) => panelTime(features, card, one));
+      case 'tiles':
+        return estimates(tilePlans(features, tiles, card), (one) => tilesTime(features, tiles, card, one));
+      case 'strips':
+        return estimates(stripPlans(features, strips.rows), (one) => stripsTime(features, strips, card, one));
+      default:
+        return [{ plan, us }];
     }
-  }
-  return found;
+  });
 }
 
 /** As `plansToMeasure`, of all plans that could run. */

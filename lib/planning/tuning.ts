@@ -57,6 +57,10 @@ export interface Estimate<Plan> {
   readonly us: number;
 }
 
+export function estimates<Plan>(plans: Iterable<Plan>, time: (plan: Plan) => number): Estimate<Plan>[] {
+  return Array.from(plans, (plan) => ({ plan, us: time(plan) }));
+}
+
 /** The planner's choice, then the best of each variant, then others in the order of their expected time: `most` plans. */
 export function plansToMeasure<Plan extends { readonly variant: string }>(
   planned: Plan,
