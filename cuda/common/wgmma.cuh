@@ -36,100 +36,63 @@ __device__ __forceinline__ uint64_t group_operand(uint32_t address, uint32_t nea
   return field(address) | field(far) << 16 | field(near) << 32 | static_cast<uint64_t>(kSwizzle128 ? 1 : 2) << 62;
 }
 
-// d += A B by each width of B, for a half type and its name in the instruction.
-#define WARPTILE_MULTIPLY_ADD_GROUP(T, kind)                                                                                   \
-__device__ __forceinline__ void multiply_add_group(float (&d)[16], uint64_t a, uint64_t b, T) {                                \
-  asm volatile(                                                                                                                \
-      "{\n"                                                                                                                    \
-      ".reg .pred add;\n"                                                                                                      \
-      "setp.ne.b32 add, 1, 0;\n"                                                                                               \
-      "wgmma.mma_async.sync.aligned.m64n32k16.f32." kind "." kind " {"                                                         \
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"                                                   \
-      "}, %16, %17, add, 1, 1, 0, 1;\n"                                                                                        \
-      "}\n"                                                                                                                    \
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),                        \
-        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15])                   \
-      : "l"(a), "l"(b));                                                                                                       \
-}                                                                                                                              \
-                                                                                                                               \
-__device__ __forceinline__ void multiply_add_group(float (&d)[32], uint64_t a, uint64_t b, T) {                                \
-  asm volatile(                                                                                                                \
-      "{\n"                                                                                                                    \
-      ".reg .pred add;\n"                                                                                                      \
-      "setp.ne.b32 add, 1, 0;\n"                                                                                               \
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32." kind "." kind " {"                                                         \
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                                 \
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"                                         \
-      "}, %32, %33, add, 1, 1, 0, 1;\n"                                                                                        \
-      "}\n"                                                                                                                    \
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),                        \
-        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),                  \
-        "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),                \
-        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])                 \
-      : "l"(a), "l"(b));                                                                                                       \
-}                                                                                                                              \
-                                                                                                                               \
-__device__ __forceinline__ void multiply_add_group(float (&d)[64], uint64_t a, uint64_t b, T) {                                \
-  asm volatile(                                                                                                                \
-      "{\n"                                                                                                                    \
-      ".reg .pred add;\n"                                                                                                      \
-      "setp.ne.b32 add, 1, 0;\n"                                                                                               \
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32." kind "." kind " {"                                                        \
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                                 \
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "                                       \
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "                                       \
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"                                         \
-      "}, %64, %65, add, 1, 1, 0, 1;\n"                                                                                        \
-      "}\n"                                                                                                                    \
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),                        \
-        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),                  \
-        "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),                \
-        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),                \
-        "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),                \
-        "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),                \
-        "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),                \
-        "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])                 \
-      : "l"(a), "l"(b));                                                                                                       \
-}                                                                                                                              \
-                                                                                                                               \
-__device__ __forceinline__ void multiply_add_group(float (&d)[128], uint64_t a, uint64_t b, T) {                               \
-  asm volatile(                                                                                                                \
-      "{\n"                                                                                                                    \
-      ".reg .pred add;\n"                                                                                                      \
-      "setp.ne.b32 add, 1, 0;\n"                                                                                               \
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32." kind "." kind " {"                                                        \
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                                 \
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "                                       \
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "                                       \
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "                                       \
-      "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "                                       \
-      "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "                                       \
-      "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "                           \
-      "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"                         \
-      "}, %128, %129, add, 1, 1, 0, 1;\n"                                                                                      \
-      "}\n"                                                                                                                    \
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),                        \
-        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),                  \
-        "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),                \
-        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),                \
-        "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),                \
-        "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),                \
-        "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),                \
-        "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]),                \
-        "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), "+f"(d[70]), "+f"(d[71]),                \
-        "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), "+f"(d[78]), "+f"(d[79]),                \
-        "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), "+f"(d[86]), "+f"(d[87]),                \
-        "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), "+f"(d[94]), "+f"(d[95]),                \
-        "+f"(d[96]), "+f"(d[97]), "+f"(d[98]), "+f"(d[99]), "+f"(d[100]), "+f"(d[101]), "+f"(d[102]), "+f"(d[103]),            \
-        "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]),        \
-        "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]),        \
-        "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])         \
-      : "l"(a), "l"(b));                                                                                                       \
-}
+// Operands: sums from d[i] on.
+#define WARPTILE_SUMS_8(i) \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define WARPTILE_SUMS_16(i) WARPTILE_SUMS_8(i), WARPTILE_SUMS_8(i + 8)
+#define WARPTILE_SUMS_32(i) WARPTILE_SUMS_16(i), WARPTILE_SUMS_16(i + 16)
+#define WARPTILE_SUMS_64(i) WARPTILE_SUMS_32(i), WARPTILE_SUMS_32(i + 32)
+#define WARPTILE_SUMS_128(i) WARPTILE_SUMS_64(i), WARPTILE_SUMS_64(i + 64)
 
-WARPTILE_MULTIPLY_ADD_GROUP(__half, "f16")
-WARPTILE_MULTIPLY_ADD_GROUP(__nv_bfloat16, "bf16")
+// Their names in the instruction.
+#define WARPTILE_NAMES_16 \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define WARPTILE_NAMES_32 \
+  WARPTILE_NAMES_16 ", " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define WARPTILE_NAMES_64                                                            \
+  WARPTILE_NAMES_32 ", "                                                             \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define WARPTILE_NAMES_128                                                                       \
+  WARPTILE_NAMES_64 ", "                                                                         \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "             \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "             \
+  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+  "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+
+// d += A B for a half type, its name in the instruction, and columns of B, twice as many as sums a thread; `a` and `b` follow those.
+#define WARPTILE_MULTIPLY_ADD_GROUP(T, kind, columns, sums, a_name, b_name)                             \
+  __device__ __forceinline__ void multiply_add_group(float (&d)[sums], uint64_t a, uint64_t b, T) {     \
+    asm volatile(                                                                                       \
+        "{\n"                                                                                           \
+        ".reg .pred add;\n"                                                                             \
+        "setp.ne.b32 add, 1, 0;\n"                                                                      \
+        "wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." kind "." kind " {" WARPTILE_NAMES_##sums \
+        "}, " a_name ", " b_name ", add, 1, 1, 0, 1;\n"                                                 \
+        "}\n"                                                                                           \
+        : WARPTILE_SUMS_##sums(0)                                                                       \
+        : "l"(a), "l"(b));                                                                              \
+  }
+#define WARPTILE_MULTIPLY_ADD_GROUPS(T, kind)                   \
+  WARPTILE_MULTIPLY_ADD_GROUP(T, kind, "32", 16, "%16", "%17")  \
+  WARPTILE_MULTIPLY_ADD_GROUP(T, kind, "64", 32, "%32", "%33")  \
+  WARPTILE_MULTIPLY_ADD_GROUP(T, kind, "128", 64, "%64", "%65") \
+  WARPTILE_MULTIPLY_ADD_GROUP(T, kind, "256", 128, "%128", "%129")
+
+WARPTILE_MULTIPLY_ADD_GROUPS(__half, "f16")
+WARPTILE_MULTIPLY_ADD_GROUPS(__nv_bfloat16, "bf16")
+#undef WARPTILE_MULTIPLY_ADD_GROUPS
 #undef WARPTILE_MULTIPLY_ADD_GROUP
+#undef WARPTILE_NAMES_128
+#undef WARPTILE_NAMES_64
+#undef WARPTILE_NAMES_32
+#undef WARPTILE_NAMES_16
+#undef WARPTILE_SUMS_128
+#undef WARPTILE_SUMS_64
+#undef WARPTILE_SUMS_32
+#undef WARPTILE_SUMS_16
+#undef WARPTILE_SUMS_8
 
 #endif
 
