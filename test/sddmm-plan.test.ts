@@ -21,6 +21,7 @@ const features = (change: Partial<SddmmFeatures> = {}): SddmmFeatures => ({
   depth: 128,
   batch: 1,
   vectors: true,
+  pairs: true,
   lines: true,
   ...change,
 });

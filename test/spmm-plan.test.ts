@@ -78,11 +78,13 @@ describe('selectSpmm', () => {
       for (const vectors of [true, false]) {
         const vector = dtype === 'float32' ? 4 : 8;
         if (vectors && width % vector !== 0) continue;
-        const plans = [...groupPlans(features({ dtype, width, vectors }))];
+        const pairs = width % 2 === 0;
+        const plans = [...groupPlans(features({ dtype, width, vectors, pairs }))];
         expect(plans.length).toBeGreaterThan(0);
+        expect(plans.some(({ piece }) => piece === 2)).toBe(pairs && !vectors && width > 2 * vector);
         for (const plan of plans) {
           expect(plan.vector % plan.piece).toBe(0);
-          expect(plan.piece).toBe(vectors ? vector : plan.vector === 8 ? 2 : 1);
+          expect(vectors ? [vector] : plan.vector === vector ? [1, 2] : [1]).toContain(plan.piece);
           expect(32 % (plan.lanes * plan.splits)).toBe(0);
           if (plan.warps > 1) expect(plan.lanes * plan.splits).toBe(32);
         }

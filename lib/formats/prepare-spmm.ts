@@ -148,7 +148,7 @@ export function featuresOf(matrix: SparseMatrix, width: number): SpmmFeatures {
     batchedValues: matrix.batch !== undefined,
     farRows: width * dtypeInfo[dtype].bytes >= farBytes,
     vectors: width % (dtype === 'float32' ? 4 : 8) === 0,
-    pairs: dtype === 'float32' || width % 2 === 0,
+    pairs: width % 2 === 0,
     tiles: undefined,
     stripSpan: topology.strips?.span,
     strips: undefined,

@@ -6,7 +6,7 @@ import { bestOf, type Choice, choose, type Found } from '../planning/choice.js';
 import type { PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
-import { gatherTime, residentWarps, segmentOf, tilesTime } from './sddmm-time.js';
+import { gatherTime, residentWarpsOf, segmentOf, tilesTime } from './sddmm-time.js';
 
 /** What the choice depends on. */
 export interface SddmmFeatures {
@@ -23,8 +23,9 @@ export interface SddmmFeatures {
   /** Columns of A and B, which the products sum over. */
   readonly depth: number;
   readonly batch: number;
-  /** Rows of A and B begin at multiples of 16 bytes; of 128, or of a power of two that is as long as a row. */
+  /** Rows of A and B begin at multiples of 16 bytes; of two elements; of 128 bytes, or of a power of two that is as long as a row. */
   readonly vectors: boolean;
+  readonly pairs: boolean;
   readonly lines: boolean;
 }
 
@@ -57,7 +58,7 @@ export function paddedSddmm(features: SddmmFeatures): Padded<SddmmFeatures> | un
   const us = copyWait + paddingTime((rows + columns) * copied * batch, dtype, 1);
   return us === Number.POSITIVE_INFINITY
     ? undefined
-    : { features: { ...features, depth: copied, vectors: true, lines: true }, us };
+    : { features: { ...features, depth: copied, vectors: true, pairs: true, lines: true }, us };
 }
 
 /** @internal The best plan of each variant for operands as they are. */
@@ -87,7 +88,29 @@ function describeParameters({ variant, vector, lanes, splits, tile }: SddmmPlan)
   return '';
 }
 
-const vectorOf = ({ dtype, vectors }: SddmmFeatures): number => (vectors ? 16 / dtypeInfo[dtype].bytes : 1);
+/** How lanes load rows: elements at once, and how many lanes share an element. */
+interface Loads {
+  readonly vector: number;
+  readonly lanes: readonly number[];
+  /** Lanes that are worth it however short the depth is. */
+  readonly least: number;
+  /** Vectors of a row that one or two lanes may read, line by line. */
+  readonly most: number;
+}
+
+const singles: Loads = { vector: 1, lanes: [1, 8, 32], least: 8, most: 16 };
+const pairs: Loads = { vector: 2, lanes: [4, 8, 16, 32], least: 4, most: 0 };
+const wholes = (vector: number): Loads => ({ vector, lanes: [1, 2, 4, 8, 16, 32], least: 2, most: 4 });
+const allLoads = {
+  4: { pairs: [pairs, singles], wholes: [wholes(4)] },
+  2: { pairs: [singles], wholes: [wholes(8)] },
+};
+
+function loadsOf({ dtype, vectors, pairs }: SddmmFeatures): readonly Loads[] {
+  const loads = allLoads[dtypeInfo[dtype].bytes as 2 | 4];
+  if (vectors) return loads.wholes;
+  return pairs ? loads.pairs : [singles];
+}
 
 function segments({ format, stored, depth, batch, dtype }: SddmmFeatures): SddmmFound {
   const work = stored * batch * (0.05 + 0.25e-3 * depth * dtypeInfo[dtype].bytes);
@@ -135,8 +158,8 @@ function splitsPay(
   multiprocessors: number,
 ): boolean {
   const { rows, batch, stored, longestRow } = features;
-  if (splits === 1) return true;
-  const resident = (vector === 1 ? residentWarps.rowsScalar : residentWarps.rows)[lanes];
+  if (splits === 1 || vector === 2) return true;
+  const resident = residentWarpsOf('rows', vector)[lanes];
   const skewed = longestRow * rows > 3 * stored;
   const enough = skewed ? enoughWarps : Math.min(enoughWarps, 0.8 * resident);
   return (rows * batch * splits) / 2 < enough * multiprocessors;
@@ -144,11 +167,12 @@ function splitsPay(
 
 /**
  * Whether lanes read less than a line of each row of B at a step: over a long sweep L1 loses the rest before they come to it. Four lanes
- * read half a line, eight lanes of single elements a quarter or less, and a lane alone an element.
+ * read half a line, of pairs a quarter, eight lanes of single elements that or less, and a lane alone an element.
  */
 function losesLines({ variant, vector, lanes, splits }: SddmmPlan, { dtype, depth }: SddmmFeatures): boolean {
   if (vector === 1) return lanes === 8 ? depth > 160 : lanes === 1 && variant === 'gather' && depth > 8;
   if (lanes !== 4) return false;
+  if (vector === 2) return depth > 160;
   return variant === 'rows'
     ? splits === 1 && dtype === 'float32' && depth >= 128
     : depth * dtypeInfo[dtype].bytes >= 1024;
@@ -156,17 +180,16 @@ function losesLines({ variant, vector, lanes, splits }: SddmmPlan, { dtype, dept
 
 /** @internal Every plan by rows or elements that has a kernel and lanes for the depth. */
 export function* gatherPlans(features: SddmmFeatures): Iterable<SddmmPlan> {
-  const vector = vectorOf(features);
-  const chunks = Math.ceil(features.depth / vector);
-  const most = vector === 1 ? 16 : 4;
-  const widths = vector === 1 ? [1, 8, 32] : [1, 2, 4, 8, 16, 32];
-  for (const lanes of widths) {
-    // One or two lanes read rows of B line by line; lanes without a chunk of the depth are idle.
-    if (lanes <= 2 ? chunks > most * lanes : lanes >= 2 * chunks && lanes > widths[1]) continue;
-    yield { ...none, variant: 'gather', vector, lanes };
-    for (const splits of [1, 2, 4, 8]) {
-      if (splits > 1 && features.longestRow <= (splits / 2) * segmentOf(lanes)) continue;
-      yield { ...none, variant: 'rows', vector, lanes, splits };
+  for (const { vector, lanes: widths, least, most } of loadsOf(features)) {
+    const chunks = Math.ceil(features.depth / vector);
+    for (const lanes of widths) {
+      // Lanes without a chunk of the depth are idle.
+      if (lanes <= 2 ? chunks > most * lanes : lanes >= 2 * chunks && lanes > least) continue;
+      yield { ...none, variant: 'gather', vector, lanes };
+      for (const splits of [1, 2, 4, 8]) {
+        if (splits > 1 && features.longestRow <= (splits / 2) * segmentOf(lanes)) continue;
+        yield { ...none, variant: 'rows', vector, lanes, splits };
+      }
     }
   }
 }
@@ -207,11 +230,12 @@ export function* tilePlans(
   variant: 'tiles' | 'staged',
   { clusters }: PlanDevice,
 ): Iterable<SddmmPlan> {
+  const vector = features.vectors ? 16 / dtypeInfo[features.dtype].bytes : 1;
   for (const tile of tileRowsOf(variant, features.dtype)) {
     const index = tileShapes.findIndex(({ rows }) => rows === tile);
     if (!storesEnough(features, index) || !features.mapped[index]) continue;
     // 192 KiB of shared memory, which compute capability 9.0 has for sure.
     if (tile === 256 && !clusters) continue;
-    yield { ...none, variant, vector: vectorOf(features), tile };
+    yield { ...none, variant, vector, tile };
   }
 }

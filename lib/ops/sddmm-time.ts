@@ -13,21 +13,32 @@ export const segmentOf = (lanes: number): number => (lanes <= 8 ? 32 : 256 / lan
 
 type ByLanes = { readonly [lanes: number]: number };
 
-/** @internal Warps that a multiprocessor holds at once, with which the times were fitted; the registers of the kernels of cuda/kernels/sddmm/gather.cuh decide. */
-export const residentWarps: { readonly [variant in 'rows' | 'rowsScalar' | 'gather']: ByLanes } = {
+// Warps that a multiprocessor holds at once, with which the times were fitted; the registers of the kernels of
+// cuda/kernels/sddmm/gather.cuh decide.
+const residentWarps = {
   rows: { 1: 48, 2: 32, 4: 36, 8: 16, 16: 24, 32: 16 },
+  rowsPairs: { 4: 40, 8: 20, 16: 32, 32: 20 },
   rowsScalar: { 1: 64, 8: 28, 32: 32 },
   gather: { 1: 48, 2: 40, 4: 32, 8: 20, 16: 20, 32: 20 },
-};
+} as const;
+
+/** @internal By lanes. */
+export function residentWarpsOf(variant: SddmmPlan['variant'], vector: number): ByLanes {
+  if (variant === 'gather') return residentWarps.gather;
+  if (vector === 1) return residentWarps.rowsScalar;
+  return vector === 2 ? residentWarps.rowsPairs : residentWarps.rows;
+}
 
 const dot = (weights: readonly number[], terms: readonly number[]): number =>
   weights.reduce((sum, weight, i) => sum + weight * terms[i], 0);
 
 // Warps that sweep long rows lose step with each other, and where few of their columns are the same gather from L2: from so many segments of a
-// row on, below such a share of tiles that is stored, megabytes a microsecond.
+// row on, below such a share of tiles that is stored, megabytes a microsecond. And those that take elements whatever their rows.
 const longSweep = 8;
 const sharedDensity = 0.5;
 const apartRate = 9.5;
+const elementsDensity = 0.25;
+const elementsRate = 8.6;
 
 /** Operands up to here stay in L2. */
 const residentBytes = 20e6;
@@ -64,7 +75,7 @@ function acrossLines({ dtype, depth, lines }: SddmmFeatures, { variant, vector, 
 /** @internal */
 export function gatherTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
   const terms = gatherTerms(features, multiprocessors, plan);
-  const time = plan.vector === 1 && features.depth > 1 ? scalarTime : timeOnLines;
+  const time = plan.vector <= 2 && features.depth > 1 ? narrowTime : timeOnLines;
   const us = time(features, multiprocessors, plan, terms);
   return Math.max(0, us - launchTime) * acrossLines(features, plan) + Math.min(us, launchTime);
 }
@@ -119,11 +130,11 @@ const searchTerm = (rows: number): number => Math.log2(Math.max(1, rows)) / 10;
 const nearBytes = 2e6;
 const sectorBytes = 32;
 
-/** Kernels that load single elements, of a depth of two and more. */
-function scalarTime(
+/** Kernels that load single elements or pairs, of a depth of two and more. */
+function narrowTime(
   { dtype, rows, columns, stored, depth, batch }: SddmmFeatures,
   multiprocessors: number,
-  { variant, lanes }: SddmmPlan,
+  { variant, vector, lanes }: SddmmPlan,
   { steps, scale, gathered, unshared, warps, launched, parts, longest }: GatherTerms,
 ): number {
   const { bytes } = dtypeInfo[dtype];
@@ -131,18 +142,21 @@ function scalarTime(
   const rowBytes = depth * bytes;
   // What lanes read at a step lies across one sector more where rows are no multiples of them.
   const atOnce =
-    Math.max(1, Math.min(lanes * bytes, rowBytes) / sectorBytes) + (rowBytes % sectorBytes === 0 ? 0 : 1);
+    Math.max(1, Math.min(lanes * vector * bytes, rowBytes) / sectorBytes) +
+    (rowBytes % sectorBytes === 0 ? 0 : 1);
   const sectors = ((stored * steps * atOnce * sectorBytes) / 1e6) * scale;
   const far = Math.log((columns * rowBytes) / nearBytes) / Math.log(residentBytes / nearBytes);
   const share = Math.max(0, Math.min(1, far));
   const memory = [gathered, unshared * share, unshared, sectors * share, sectors];
-  const resident = (variant === 'gather' ? residentWarps.gather : residentWarps.rowsScalar)[lanes];
+  const resident = residentWarpsOf(variant, vector)[lanes];
   const waves = Math.max(0, (warps * batch) / (multiprocessors * resident) - 1);
   if (variant === 'gather') {
-    return dot(fitted.gatherScalar[lanes], [1, searchTerm(rows), steps, launched, ...memory, waves]);
+    const weights = vector === 1 ? fitted.gatherScalar : fitted.gatherPairs;
+    return dot(weights[lanes], [1, searchTerm(rows), steps, launched, ...memory, waves]);
   }
   const chain = [1, longest, longest * steps, launched, parts, parts * steps];
-  return dot(fitted.rowsScalar[lanes], [...chain, ...memory, waves]);
+  const weights = vector === 1 ? fitted.rowsScalar : fitted.rowsPairs;
+  return dot(weights[lanes], [...chain, ...memory, waves]);
 }
 
 /** Kernels that load vectors, for rows that begin where lines do; and those of a depth of one. */
@@ -153,16 +167,16 @@ function timeOnLines(
   { steps, gathered, unshared, warps, launched, parts, mean, longest }: GatherTerms,
 ): number {
   const fitted = costs[dtype === 'float32' ? 'float32' : 'half'];
-  const resident = columns * depth * dtypeInfo[dtype].bytes < residentBytes;
-  const wavesOf = (resident: ByLanes): number =>
-    Math.max(1, Math.ceil((warps * batch) / (multiprocessors * resident[lanes])));
+  const density = stored / (tiles[0] * tileShapes[0].rows * tileShapes[0].columns);
+  const near = columns * depth * dtypeInfo[dtype].bytes < residentBytes;
+  const resident = residentWarpsOf(variant, vector)[lanes];
+  const waves = Math.max(1, Math.ceil((warps * batch) / (multiprocessors * resident)));
   if (variant === 'gather') {
     const weights = depth <= 1 ? fitted.gatherColumn : fitted.gather[lanes];
-    const waves = wavesOf(residentWarps.gather);
-    const distant = resident ? 0 : unshared;
-    return dot(weights, [1, searchTerm(rows), steps, launched, gathered, distant, waves - 1]);
+    const distant = near ? 0 : unshared;
+    const us = dot(weights, [1, searchTerm(rows), steps, launched, gathered, distant, waves - 1]);
+    return density < elementsDensity ? Math.max(us, gathered / elementsRate) : us;
   }
-  const waves = wavesOf(vector === 1 ? residentWarps.rowsScalar : residentWarps.rows);
   const weights = depth <= 1 ? fitted.rowsColumn : fitted.rows[lanes];
   const us = dot(weights, [
     1,
@@ -172,14 +186,12 @@ function timeOnLines(
     parts,
     parts * steps,
     gathered,
-    resident ? unshared : 0,
-    resident ? 0 : unshared,
+    near ? unshared : 0,
+    near ? 0 : unshared,
     waves - 1,
     waves * Math.ceil(mean),
   ]);
-  const apart =
-    mean >= longSweep && stored < sharedDensity * tiles[0] * tileShapes[0].rows * tileShapes[0].columns;
-  return apart ? Math.max(us, gathered / apartRate) : us;
+  return mean >= longSweep && density < sharedDensity ? Math.max(us, gathered / apartRate) : us;
 }
 
 /** Units of staged that a block sums at once: matches StagedShape of cuda/kernels/sddmm/staged_float32.cu. */
@@ -217,14 +229,16 @@ type Weights = { readonly [key: number]: readonly number[] };
 /**
  * Microseconds of each term of `gatherTime`, by lanes, and of `tilesTime`, by rows of a tile; fitted to a sweep on an H200, in which the choice
  * takes 2 % longer than the best plan. Numbers are loaded one by one for a depth of 1 (`Column`) and for rows that are not aligned
- * (`Scalar`: 380 random problems; off by 10 to 18 %, root mean square, tiles by 4 to 9).
+ * (`Scalar`: 380 random problems; off by 10 to 18 %, root mean square, tiles by 4 to 9), or two by two (`Pairs`: 110; 9 to 21 %).
  */
 interface Costs {
   readonly gather: Weights;
   readonly gatherColumn: readonly number[];
+  readonly gatherPairs: Weights;
   readonly gatherScalar: Weights;
   readonly rows: Weights;
   readonly rowsColumn: readonly number[];
+  readonly rowsPairs: Weights;
   readonly rowsScalar: Weights;
   readonly tiles: Weights;
   readonly tilesScalar: Weights;
@@ -242,6 +256,12 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       32: [0, 1.861, 0.061, 0.511, 0.078, 0.106, 0],
     },
     gatherColumn: [0.711, 1.09, 0, 0.229, 0, 0, 1.065],
+    gatherPairs: {
+      4: [0.592, 0.751, 0.175, 0.273, 0.076, 0.082, 0.059, 0.02, 0.0, 0.647],
+      8: [0.496, 0.933, 0.222, 0.398, 0.057, 0.032, 0.049, 0.022, 0.0, 0.735],
+      16: [0.445, 1.049, 0.178, 0.33, 0.045, 0.027, 0.027, 0.027, 0.0, 0.992],
+      32: [0.941, 0.427, 0.144, 0.359, 0.018, 0.004, 0.046, 0.034, 0.017, 0.805],
+    },
     gatherScalar: {
       1: [1.259, 0.52, 0, 0.215, 0, 0, 0.604, 0, 0.008, 0.585],
       8: [0.551, 0.915, 0.185, 0.368, 0.069, 0.031, 0.046, 0.035, 0.008, 0.435],
@@ -256,6 +276,12 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       32: [1.282, 0.217, 0.069, 0, 0, 0, 0.045, 0.044, 0.176, 0.96, 0.298],
     },
     rowsColumn: [0.914, 0.126, 0, 0.121, 0.061, 0, 0, 0.428, 0, 0.245, 0.132],
+    rowsPairs: {
+      4: [1.071, 0.157, 0.15, 0.008, 0.142, 0.0, 0.069, 0.0, 0.049, 0.028, 0.0, 0.439],
+      8: [1.093, 0.207, 0.109, 0.063, 0.221, 0.0, 0.008, 0.0, 0.08, 0.014, 0.035, 0.0],
+      16: [1.034, 0.227, 0.167, 0.066, 0.178, 0.0, 0.045, 0.036, 0.024, 0.01, 0.0, 0.0],
+      32: [1.156, 0.242, 0.109, 0.016, 0.195, 0.0, 0.046, 0.032, 0.029, 0.001, 0.0, 0.476],
+    },
     rowsScalar: {
       1: [1.36, 0.146, 0.032, 0.093, 0.017, 0, 0, 0.057, 0.457, 0, 0.009, 0.948],
       8: [1.114, 0.258, 0.095, 0.064, 0.156, 0, 0, 0, 0.074, 0.025, 0.041, 0],
@@ -286,6 +312,7 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       32: [0, 2.117, 0, 0, 0.142, 0.094, 0],
     },
     gatherColumn: [0.453, 1.318, 0, 0.24, 0, 0, 0.887],
+    gatherPairs: {},
     gatherScalar: {
       1: [1.15, 0.592, 0, 0.217, 0.001, 0, 0.592, 0, 0.01, 0.66],
       8: [0.905, 0.528, 0.205, 0.355, 0.145, 0, 0.162, 0.023, 0, 0.463],
@@ -300,6 +327,7 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       32: [1.648, 0, 0.188, 0, 0, 0, 0.078, 0.016, 0.139, 0.904, 0.031],
     },
     rowsColumn: [0.886, 0.117, 0, 0.138, 0.065, 0, 0, 0.366, 0, 0.211, 0.134],
+    rowsPairs: {},
     rowsScalar: {
       1: [1.056, 0.171, 0.028, 0.122, 0.029, 0, 0, 0, 0.909, 0, 0.011, 0.568],
       8: [1.191, 0.239, 0.095, 0.047, 0.187, 0, 0, 0, 0.102, 0.015, 0.051, 0],

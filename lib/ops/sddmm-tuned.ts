@@ -31,7 +31,8 @@ export const sddmmPlanName = (plan: SddmmPlan): string => nameOf(plan, describeS
  * as they are.
  */
 export function sddmmProblemClass(features: SddmmFeatures): string {
-  const { dtype, format, rows, columns, stored, longestRow, depth, batch, vectors, lines, tiles } = features;
+  const { dtype, format, rows, columns, stored, longestRow, depth, batch, vectors, pairs, lines, tiles } =
+    features;
   const parts = [
     `${format} ${dtype} ${bucket(rows)}x${bucket(columns)}`,
     `stored ${bucket(stored)}`,
@@ -42,6 +43,7 @@ export function sddmmProblemClass(features: SddmmFeatures): string {
   ];
   if (lines) parts.push('lines');
   else if (vectors) parts.push('vectors');
+  else if (pairs) parts.push('pairs');
   return parts.join(', ');
 }
 

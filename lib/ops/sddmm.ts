@@ -178,6 +178,7 @@ function featuresOf(matrix: SparseMatrix, a: Tensor, b: Tensor, batch: number): 
     depth,
     batch,
     vectors: offsets % vectorBytes === 0 && rowBytes % vectorBytes === 0,
+    pairs: (offsets | rowBytes) % (2 * dtypeInfo[dtype].bytes) === 0,
     lines: offsets % lineBytes === 0 && rowStep(rowBytes) >= Math.min(lineBytes, rowBytes),
   };
 }

@@ -92,17 +92,18 @@ const gatherPlan = (
 
 /**
  * What plans take that do not load their columns at once, of the time that the models say, which were fitted to few of them: single
- * columns and pairs by lanes, four single columns of a lane by the bytes of an element. Medians of 350 random problems.
+ * columns by lanes, pairs by the bytes of an element and lanes, four single columns of a lane by the bytes of an element. Medians of 550
+ * random problems.
  */
 const piecesShare = {
   'row-group': {
     single: { 1: 0.85, 8: 0.83, 32: 0.75 },
-    pairs: { 4: 1.35, 16: 1.25 },
+    pairs: { 4: { 4: 1.35, 8: 1.3, 16: 1.28, 32: 1.12 }, 2: { 4: 1.35, 16: 1.25 } },
     four: { 4: 1.27, 2: 1.4 },
   },
   'row-bins': {
     single: { 1: 1.1, 8: 0.89, 32: 0.73 },
-    pairs: { 4: 1.8, 16: 1.6 },
+    pairs: { 4: { 4: 1.6, 8: 1.7, 16: 1.7, 32: 1.55 }, 2: { 4: 1.8, 16: 1.6 } },
     four: { 4: 1.7, 2: 1.75 },
   },
 } as const;
@@ -114,7 +115,8 @@ function piecesCorrection(
   if (piece === vector && (vector > 1 || width === 1)) return 1;
   const { single, pairs, four } = piecesShare[variant as 'row-group' | 'row-bins'];
   if (vector === 1) return single[lanes as 1 | 8 | 32];
-  return piece === 2 ? pairs[lanes as 4 | 16] : four[dtypeInfo[dtype].bytes as 2 | 4];
+  if (piece === 1) return four[dtypeInfo[dtype].bytes as 2 | 4];
+  return dtype === 'float32' ? pairs[4][lanes as 4 | 8 | 16 | 32] : pairs[2][lanes as 4 | 16];
 }
 
 /** What several tiles of a few lanes take of the time that the models say, which were fitted to wider ones; but of rows of a few entries. */
@@ -138,7 +140,10 @@ export type DenseOperands = Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | '
 const shapes = (vector: number, piece: number, lanes: readonly number[]): readonly LaneColumns[] =>
   lanes.map((each) => ({ vector, piece, lanes: each }));
 const singles = [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 1, [32])];
-const pairShapes = [...shapes(1, 1, [1, 8, 32]), ...shapes(8, 2, [4, 16]), ...shapes(4, 1, [32])];
+const pairShapes = {
+  4: [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 2, [4, 8, 16, 32]), ...shapes(4, 1, [32])],
+  2: [...shapes(1, 1, [1, 8, 32]), ...shapes(8, 2, [4, 16]), ...shapes(4, 1, [32])],
+};
 const wholes = { 4: shapes(4, 4, [2, 4, 8, 16, 32]), 2: shapes(8, 8, [1, 2, 4, 8, 16, 32]) };
 
 /**
@@ -147,8 +152,8 @@ const wholes = { 4: shapes(4, 4, [2, 4, 8, 16, 32]), 2: shapes(8, 8, [1, 2, 4, 8
  * narrowest takes everything.
  */
 function laneColumns({ dtype, width, vectors, pairs }: DenseOperands): readonly LaneColumns[] {
-  const { bytes } = dtypeInfo[dtype];
-  const all = vectors ? wholes[bytes as 2 | 4] : bytes === 2 && pairs ? pairShapes : singles;
+  const bytes = dtypeInfo[dtype].bytes as 2 | 4;
+  const all = vectors ? wholes[bytes] : pairs ? pairShapes[bytes] : singles;
   return all.filter(({ lanes, vector }, i) => {
     const tile = lanes * vector;
     if (vectors && lanes < 8 && width > (tile === 8 ? 1 : 4) * tile) return false;

@@ -35,7 +35,7 @@ export interface SpmmFeatures {
   readonly width: number;
   readonly batch: number;
   readonly batchedValues: boolean;
-  /** Rows of B and C begin at multiples of 16 bytes; of 4 bytes. */
+  /** Rows of B and C begin at multiples of 16 bytes; of two elements. */
   readonly vectors: boolean;
   readonly pairs: boolean;
   /** Rows of B begin 4 GiB apart or more. */
@@ -115,7 +115,7 @@ function describeParameters(plan: SpmmPlan): string {
     plan;
   if (variant === 'panel') return `rows ${warps * warpRows}, cluster ${cluster}`;
   const loads = piece < vector ? `vector ${vector} by ${piece}` : `vector ${vector}`;
-  if (variant === 'stream') return `${loads}, blocks ${blockItems}, warps ${warpItems}`;
+  if (variant === 'stream') return `${loads}, lanes ${lanes}, blocks ${blockItems}, warps ${warpItems}`;
   if (variant === 'row-bins') {
     return `${loads}, lanes ${lanes}, splits ${splits}, blocks ${blockItems}, warps ${warpItems}`;
   }

@@ -184,10 +184,12 @@ export function spmmProblem<D extends FloatDType>(
   return { matrix, transposeA, dense, start, batch, features };
 }
 
-/** Bytes that kernels tell apart: vectors, pairs of half types, single elements. */
-type Alignment = 16 | 4 | 2;
+/** Bytes that kernels tell apart: vectors, pairs, single elements. */
+const alignments = [16, 8, 4, 2] as const;
+type Alignment = (typeof alignments)[number];
 
-const alignmentOf = (offsets: number): Alignment => (offsets % 16 === 0 ? 16 : offsets % 4 === 0 ? 4 : 2);
+const alignmentOf = (offsets: number): Alignment =>
+  alignments.find((bytes) => offsets % bytes === 0) as Alignment;
 
 /** The copies of the values that are up to date. */
 function freshCopies({ values: { tiles, strips } }: SparseMatrix): Pick<Tensor, 'tiles' | 'strips'> {
@@ -208,7 +210,7 @@ function featuresFor(
     batch,
     farRows,
     vectors: features.vectors && alignment === 16,
-    pairs: features.pairs && alignment >= 4,
+    pairs: features.pairs && alignment >= 2 * dtypeInfo[matrix.dtype].bytes,
     tiles: tiles?.call,
     strips: strips?.call,
   };

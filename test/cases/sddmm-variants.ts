@@ -9,7 +9,7 @@ import { csr, plant } from './sparse-patterns.js';
 
 type Shape = readonly [number, number, number];
 
-const features = (dtype: FloatDType, depth: number, vectors: boolean): SddmmFeatures => ({
+const features = (dtype: FloatDType, depth: number, vectors: boolean, pairs = vectors): SddmmFeatures => ({
   dtype,
   format: 'csr',
   rows: 64,
@@ -21,6 +21,7 @@ const features = (dtype: FloatDType, depth: number, vectors: boolean): SddmmFeat
   depth,
   batch: 1,
   vectors,
+  pairs,
   lines: vectors,
 });
 
@@ -32,21 +33,24 @@ const named = (plan: SddmmPlan): NonNullable<SddmmSpec['forced']> => ({
 /** Plans of rows and gather for a depth, without vectors too. One and the most warps a row. */
 function gathersFor(dtype: FloatDType, depth: number): SddmmPlan[] {
   const vector = dtype === 'float32' ? 4 : 8;
-  const forms = depth % vector === 0 ? [false, true] : [false];
-  return forms
-    .flatMap((vectors) => [...gatherPlans(features(dtype, depth, vectors))])
-    .filter(({ variant, splits }) => variant === 'gather' || splits === 1 || splits === 8);
+  const forms = [features(dtype, depth, false)];
+  if (depth % 2 === 0 && dtype === 'float32') forms.push(features(dtype, depth, false, true));
+  if (depth % vector === 0) forms.push(features(dtype, depth, true));
+  const plans = forms.flatMap((problem) => [...gatherPlans(problem)]);
+  return [...new Map(plans.map((plan) => [named(plan).name, plan])).values()].filter(
+    ({ variant, splits }) => variant === 'gather' || splits === 1 || splits === 8,
+  );
 }
 
 function gatherSpecs(dtype: FloatDType): SddmmSpec[] {
   const specs: SddmmSpec[] = [];
-  for (const depth of [1, 5, 8, 24, 32, 33, 64, 72, 128, 136, 264, 520]) {
+  for (const depth of [1, 5, 6, 8, 24, 32, 33, 34, 64, 72, 128, 130, 136, 264, 520]) {
     for (const plan of gathersFor(dtype, depth)) {
       const reduced = dtype !== 'bfloat16' && [1, 32, 264].includes(depth);
       specs.push({ pattern: csr(23, 61, 'skewed', 0.15), depth, dtype, forced: named(plan), reduced });
     }
   }
-  for (const depth of [40, 7]) {
+  for (const depth of [40, 7, 14]) {
     for (const plan of gathersFor(dtype, depth)) {
       const forced = named(plan);
       // Long rows; more empty rows than a warp looks past at once; ends of a segment and one element more or less.

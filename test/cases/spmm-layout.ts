@@ -262,7 +262,7 @@ function* forcedSpecs(dtype: FloatDType): Iterable<Spec> {
   for (const [width, b, out] of ranges) {
     if (width === 0) continue;
     const vectors = [width, ...b, ...out].every((size) => size % vector === 0);
-    const pairs = dtype === 'float32' || [width, ...b, ...out].every((size) => size % 2 === 0);
+    const pairs = [width, ...b, ...out].every((size) => size % 2 === 0);
     const plans = [...groupPlans({ dtype, width, vectors, pairs })];
     for (const plan of [plans[0], plans[plans.length - 1]]) {
       const { vector, piece, lanes, splits, warps } = plan;

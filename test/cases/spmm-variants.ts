@@ -19,10 +19,10 @@ interface Loads {
   readonly pairs: boolean;
 }
 
-/** How rows may be loaded that have so many columns: whole vectors, pairs of half types, single elements. */
+/** How rows may be loaded that have so many columns: whole vectors, pairs, single elements. */
 function loadsFor(dtype: FloatDType, width: number): Loads[] {
   const found = [{ vectors: false, pairs: false }];
-  if (dtype !== 'float32' && width % 2 === 0) found.push({ vectors: false, pairs: true });
+  if (width % 2 === 0) found.push({ vectors: false, pairs: true });
   if (width % (dtype === 'float32' ? 4 : 8) === 0) found.push({ vectors: true, pairs: true });
   return found;
 }
@@ -41,7 +41,7 @@ function groupSpecs(dtype: FloatDType): SpmmSpec[] {
   const add = (pattern: PatternSpec, width: number, plan: SpmmPlan, rest: Partial<SpmmSpec> = {}): void => {
     specs.push({ pattern, width, dtype, forced: { name: groupName(plan), plan }, ...rest });
   };
-  for (const width of [1, 3, 8, 31, 32, 33, 64, 127, 128, 129, 256, 264]) {
+  for (const width of [1, 3, 8, 18, 31, 32, 33, 64, 127, 128, 129, 130, 256, 264]) {
     for (const plan of plansFor(dtype, width)) {
       const reduced = dtype !== 'bfloat16' && plan.warps < 4 && [1, 32, 256].includes(width);
       add(csr(37, 61, 'skewed', 0.15), width, plan, { reduced });
@@ -77,7 +77,7 @@ function binSpecs(dtype: FloatDType): SpmmSpec[] {
     [2, 1e6],
     [1e6, 0],
   ] as const;
-  for (const width of [1, 5, 8, 32, 33, 34, 128, 136, 257]) {
+  for (const width of [1, 5, 8, 10, 32, 33, 34, 128, 130, 136, 257]) {
     const plans = loadsFor(dtype, width).flatMap((loads) => binPlans({ dtype, width, ...loads, bins }));
     for (const [shape, plan] of new Map(plans.map((plan) => [binsName(plan), plan]))) {
       for (const items of shares) {
@@ -289,7 +289,7 @@ const noItems = { blockItems: 0, warpItems: 0 };
 /** Every stream for operands that are loaded so. */
 export function forcedStreams(dtype: FloatDType, width: number, loads: Loads): ForcedPlan[] {
   const plans = streamPlans({ dtype, width, ...loads, bins: { stream: noItems, column: noItems } });
-  return plans.map((plan) => ({ name: `stream ${plan.vector}/${plan.piece}`, plan }));
+  return plans.map((plan) => ({ name: `stream ${plan.vector}/${plan.piece}x${plan.lanes}`, plan }));
 }
 
 // Stretches of 16 entries: long rows of a warp, of a block, in segments; many empty ones, at the beginning, in the middle and at the end.

@@ -27,9 +27,9 @@ constexpr int kBlockTileDepth = 32;
 static_assert(32 % kLanes == 0 && kSegment % (32 / kLanes) == 0, "whole steps of a warp");
 static_assert(kBlockThreads % kBlockTileDepth == 0, "whole rows of a tile at a time");
 
-// Rows of A and B can be read 16 bytes at a time.
-inline bool takes_vectors(const SddmmParams& p) {
-  return take_vectors({p.a, p.b}, {p.depth, p.lda, p.ldb, p.a_stride, p.b_stride}, dtype_bytes(p.dtype));
+// Rows of A and B can be read `vector` elements at a time.
+inline bool takes_vectors(const SddmmParams& p, int vector) {
+  return take_vectors({p.a, p.b}, {p.depth, p.lda, p.ldb, p.a_stride, p.b_stride}, vector, dtype_bytes(p.dtype));
 }
 
 // False where no kernel was compiled for the plan.

@@ -88,7 +88,7 @@ Status launch_csr(const SddmmParams& params, const LaunchContext& context) {
   return dispatch_float(params.dtype, [&](auto element) {
     using T = decltype(element);
     constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
-    return takes_vectors(params) ? launch_segments<T, kVector>(params, context) : launch_segments<T, 1>(params, context);
+    return takes_vectors(params, kVector) ? launch_segments<T, kVector>(params, context) : launch_segments<T, 1>(params, context);
   });
 }
 

@@ -19,7 +19,7 @@ Status run_gather(const SddmmParams& p, const LaunchContext& context) {
   if (!p.pattern.is_csr()) return Status::unsupported("sddmm: rows and gather need a CSR mask");
   if (!has_gather(p.dtype, p.plan)) return Status::unsupported("sddmm: no gather kernel of this shape");
   if (p.plan.splits < 1 || p.plan.splits > kMaxSplits) return Status::unsupported("sddmm: splits are not from 1 to 64");
-  if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("sddmm: operands do not fit 16-byte vectors");
+  if (!takes_vectors(p, p.plan.vector)) return Status::unsupported("sddmm: operands do not fit the plan's vectors");
   if (!has_short_rows(p)) return Status::unsupported("sddmm: rows of A or B are 2 GiB apart or more");
   return dispatch_float(p.dtype, [&](auto element) { return launch_gather<decltype(element)>(p, context); });
 }
@@ -29,7 +29,7 @@ Status run_tiles(const SddmmParams& p, const LaunchContext& context) {
   if (!p.pattern.is_csr()) return Status::unsupported("sddmm: tiles need a CSR mask");
   if (!has_tile(p.dtype, p.plan)) return Status::unsupported("sddmm: no tile kernel of this shape");
   if (p.tiles.rows != p.plan.tile) return Status::unsupported("sddmm: the mask has no map of such tiles");
-  if (p.plan.vector > 1 && !takes_vectors(p)) return Status::unsupported("sddmm: operands do not fit 16-byte vectors");
+  if (!takes_vectors(p, p.plan.vector)) return Status::unsupported("sddmm: operands do not fit the plan's vectors");
   if (p.plan.variant == SddmmVariant::kStaged) return launch_staged(p, context);
   return dispatch_float(p.dtype, [&](auto element) { return launch_tiles<decltype(element)>(p, context); });
 }
@@ -39,6 +39,7 @@ Status run_tiles(const SddmmParams& p, const LaunchContext& context) {
 bool has_gather(DType dtype, const SddmmPlan& plan) {
   const int lanes = plan.lanes;
   if (plan.vector == 1) return lanes == 1 || lanes == 8 || lanes == 32;
+  if (dtype == DType::kFloat32 && plan.vector == 2) return lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32;
   if (plan.vector * static_cast<int>(dtype_bytes(dtype)) != kVectorBytes) return false;
   return lanes == 1 || lanes == 2 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32;
 }

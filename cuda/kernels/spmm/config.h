@@ -26,7 +26,6 @@ constexpr int kBinFill = 7;    // times that the warps fill the device before on
 constexpr int kBinRounds = 6;
 
 // Stream: a stretch of entries by a group of lanes, wherever rows end; one column: four entries a thread of a block.
-constexpr int kStreamLanes = 8;
 constexpr int kStreamWarps = 4;
 constexpr int kStreamThreads = 32 * kStreamWarps;
 constexpr int kStreamBlocks = 9;  // of a multiprocessor at least: warps in flight count more than what each has in flight
@@ -54,10 +53,13 @@ constexpr int kBlockTileDepth = 32;
 static_assert(kCsrThreads % kWideLanes == 0, "whole warps");
 static_assert(kBlockTileDepth <= kBlockThreads, "one thread finds each row of a tile");
 
-// Whether rows of B and C may be read and written 16 bytes at a time.
-inline bool takes_vectors(const SpmmParams& p) {
-  return take_vectors({p.b, p.c}, {p.n, p.ldb, p.ldc, p.b_stride, p.c_stride}, dtype_bytes(p.dtype));
+// Whether rows of B and C may be read and written `vector` elements at a time.
+inline bool takes_vectors(const SpmmParams& p, int vector) {
+  return take_vectors({p.b, p.c}, {p.n, p.ldb, p.ldc, p.b_stride, p.c_stride}, vector, dtype_bytes(p.dtype));
 }
+
+// 16 bytes at a time.
+inline bool takes_vectors(const SpmmParams& p) { return takes_vectors(p, whole_vector(dtype_bytes(p.dtype))); }
 
 // False where no kernel was compiled for the plan.
 bool has_columns(DType dtype, const SpmmPlan& plan);

@@ -213,8 +213,13 @@ Status dispatch_columns(const SpmmPlan& plan, Body&& body) {
     if (lanes == 16) return body(LaneColumns<kVector, kVector, 16>{});
     return body(LaneColumns<kVector, kVector, 32>{});
   }
-  if constexpr (kVector == 8) {
-    if (plan.piece == 2) return lanes == 4 ? body(LaneColumns<8, 2, 4>{}) : body(LaneColumns<8, 2, 16>{});
+  if (plan.piece == 2) {
+    if (lanes == 4) return body(LaneColumns<kVector, 2, 4>{});
+    if constexpr (kVector == 4) {
+      if (lanes == 8) return body(LaneColumns<kVector, 2, 8>{});
+      if (lanes == 32) return body(LaneColumns<kVector, 2, 32>{});
+    }
+    return body(LaneColumns<kVector, 2, 16>{});
   }
   return body(LaneColumns<4, 1, 32>{});
 }

@@ -9,22 +9,13 @@ namespace warptile {
 namespace spmm_kernels {
 namespace {
 
-// Whether all rows of B and C may be taken `piece` elements at once.
-bool takes_pieces(const SpmmParams& p, int piece) {
-  for (const int64_t size : {p.n, p.ldb, p.ldc, p.b_stride, p.c_stride}) {
-    if (size % piece != 0) return false;
-  }
-  const uintptr_t addresses = reinterpret_cast<uintptr_t>(p.b) | reinterpret_cast<uintptr_t>(p.c);
-  return addresses % (piece * dtype_bytes(p.dtype)) == 0;
-}
-
 // What the kernels rely on that load chunks of entries and vectors of B.
 Status check_gather(const SpmmParams& p) {
   if (!is_aligned(p.pattern.col)) return Status::unsupported("spmm: column indices are not at a multiple of 16 bytes");
   if (p.ldb > UINT32_MAX / static_cast<int64_t>(dtype_bytes(p.dtype))) {
     return Status::unsupported("spmm: rows of B are 4 GiB apart or more");
   }
-  if (!takes_pieces(p, p.plan.piece)) return Status::unsupported("spmm: operands do not fit the plan's loads");
+  if (!takes_vectors(p, p.plan.piece)) return Status::unsupported("spmm: operands do not fit the plan's loads");
   return Status::ok();
 }
 
@@ -121,13 +112,13 @@ bool power_of_two(int value, int most) { return value >= 1 && value <= most && (
 }  // namespace
 
 bool has_columns(DType dtype, const SpmmPlan& plan) {
-  const int most = kVectorBytes / static_cast<int>(dtype_bytes(dtype));
+  const int most = whole_vector(dtype_bytes(dtype));
   const int lanes = plan.lanes;
   if (plan.vector == 1) return plan.piece == 1 && (lanes == 1 || lanes == 8 || lanes == 32);
   if (plan.vector == most && plan.piece == most) {
     return lanes == 2 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32 || (lanes == 1 && most == 8);
   }
-  if (plan.piece == 2) return most == 8 && plan.vector == 8 && (lanes == 4 || lanes == 16);
+  if (plan.piece == 2) return plan.vector == most && (lanes == 4 || lanes == 16 || (most == 4 && (lanes == 8 || lanes == 32)));
   return plan.piece == 1 && plan.vector == 4 && lanes == 32;
 }
 
@@ -145,10 +136,10 @@ bool has_bins(DType dtype, const SpmmPlan& plan) {
 
 bool has_stream(DType dtype, const SpmmPlan& plan) {
   if (plan.lanes == 1) return plan.vector == 1 && plan.piece == 1;
-  const int most = kVectorBytes / static_cast<int>(dtype_bytes(dtype));
-  if (plan.lanes != kStreamLanes) return false;
-  if (plan.vector == most && plan.piece == most) return true;
-  return (plan.vector == 4 && plan.piece == 1) || (most == 8 && plan.vector == 8 && plan.piece == 2);
+  const int most = whole_vector(dtype_bytes(dtype));
+  if (plan.vector == most && plan.piece == most) return plan.lanes == 8;
+  if (plan.vector == most && plan.piece == 2) return plan.lanes == 8 || plan.lanes == 16;
+  return plan.vector == 4 && plan.piece == 1 && (plan.lanes == 8 || (plan.lanes == 32 && most == 4));
 }
 
 bool has_tiles(const SpmmPlan& plan, int tile_rows) {
@@ -160,7 +151,7 @@ bool has_tiles(const SpmmPlan& plan, int tile_rows) {
 }
 
 bool has_float_tiles(const SpmmPlan& plan, int tile_rows) {
-  const bool shape = tile_rows == 32 ? plan.columns == 32 || plan.columns == 128 : tile_rows == 64 && plan.columns == 128;
+  const bool shape = (tile_rows == 32 || tile_rows == 64) && (plan.columns == 32 || plan.columns == 128);
   return shape && power_of_two(plan.cluster, kMaxCluster);
 }
 
