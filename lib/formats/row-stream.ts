@@ -17,7 +17,7 @@ export interface StreamTable {
    * [items, 4]: first and past the last entry; row or, of a segment, ~slot; then, of a stretch, the empty rows before its first one
    * (of the table for one column: its rows). [longRows, 3]: row, first and past its last slot.
    */
-  readonly table: readonly number[];
+  readonly table: Int32Array;
 }
 
 /** Groups of eight lanes that an H200 holds at a time, about: stretches are as long as it takes to give each of them one. */
@@ -36,41 +36,96 @@ function stretchEntries(stored: number): number {
   return Math.min(longestStretch, Math.max(shortestStretch, 8 * Math.ceil(stored / (8 * groups))));
 }
 
+/** Numbers of a table, in room for as many as there can be: plain arrays that grow to millions take longer than everything else here. */
+class Numbers {
+  readonly #room: Int32Array;
+  #length = 0;
+
+  constructor(most: number) {
+    this.#room = new Int32Array(most);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  add(number: number): void {
+    this.#room[this.#length++] = number;
+  }
+
+  item(first: number, past: number, row: number, extra: number): void {
+    const at = this.#length;
+    this.#room[at] = first;
+    this.#room[at + 1] = past;
+    this.#room[at + 2] = row;
+    this.#room[at + 3] = extra;
+    this.#length = at + 4;
+  }
+
+  /** Writes them to `table` from `at` on; returns where they end. */
+  place(table: Int32Array, at: number): number {
+    table.set(this.#room.subarray(0, this.#length), at);
+    return at + this.#length;
+  }
+}
+
 /** Collects the items of a table. */
 class Items {
-  readonly #blocks: number[] = [];
-  readonly #warps: number[] = [];
-  readonly #stretches: number[] = [];
-  readonly #longRows: number[] = [];
+  readonly #blocks: Numbers;
+  readonly #warps: Numbers;
+  readonly #stretches: Numbers;
+  readonly #longRows: Numbers;
+  readonly #limit: number;
   #segments = 0;
   #longest = 0;
   #stretch = 0;
 
-  stretch(first: number, past: number, row: number, extra: number): void {
-    if (past - first > this.#stretch) this.#stretch = past - first;
-    this.#stretches.push(first, past, row, extra);
+  /** Long rows have more than `least` entries, and are cut where they have more than `limit`. */
+  constructor(rowPointers: Int32Array, least: number, limit: number) {
+    const rows = rowPointers.length - 1;
+    const stored = rowPointers[rows];
+    const mostCut = Math.min(rows, Math.floor(stored / limit));
+    const mostLong = Math.min(rows, Math.floor(stored / least)) + Math.floor(stored / limit);
+    this.#blocks = new Numbers(4 * mostLong);
+    this.#warps = new Numbers(4 * mostLong);
+    // Each begins with a row of its own, or comes after empty ones of its own.
+    this.#stretches = new Numbers(4 * rows);
+    this.#longRows = new Numbers(3 * mostCut);
+    this.#limit = limit;
   }
 
-  /** A row by itself: by a block where it has at least `block` entries, in segments where it has more than `limit`. */
-  longRow(row: number, first: number, end: number, block: number, limit: number): void {
+  stretch(first: number, past: number, row: number, extra: number): void {
+    if (past - first > this.#stretch) this.#stretch = past - first;
+    this.#stretches.item(first, past, row, extra);
+  }
+
+  /** A row by itself: by a block where it, or a segment of it, has at least `block` entries. */
+  longRow(row: number, first: number, end: number, block: number): void {
+    const limit = this.#limit;
     const cut = end - first > limit;
-    if (cut) this.#longRows.push(row, this.#segments);
+    if (cut) {
+      this.#longRows.add(row);
+      this.#longRows.add(this.#segments);
+    }
     for (let at = first; at < end; at += limit) {
       const past = Math.min(at + limit, end);
       if (past - at > this.#longest) this.#longest = past - at;
-      (past - at >= block ? this.#blocks : this.#warps).push(at, past, cut ? ~this.#segments++ : row, 0);
+      (past - at >= block ? this.#blocks : this.#warps).item(at, past, cut ? ~this.#segments++ : row, 0);
     }
-    if (cut) this.#longRows.push(this.#segments);
+    if (cut) this.#longRows.add(this.#segments);
   }
 
   finish(): StreamTable {
-    const table = this.#blocks.concat(this.#warps, this.#stretches, this.#longRows);
+    const [blocks, warps, stretches, longRows] = [this.#blocks, this.#warps, this.#stretches, this.#longRows];
+    const parts = [blocks, warps, stretches, longRows];
+    const table = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0));
+    parts.reduce((at, part) => part.place(table, at), 0);
     return {
-      items: (this.#blocks.length + this.#warps.length + this.#stretches.length) / 4,
+      items: (blocks.length + warps.length + stretches.length) / 4,
       segments: this.#segments,
-      longRows: this.#longRows.length / 3,
-      blockItems: this.#blocks.length / 4,
-      warpItems: this.#warps.length / 4,
+      longRows: longRows.length / 3,
+      blockItems: blocks.length / 4,
+      warpItems: warps.length / 4,
       longest: Math.max(this.#longest, this.#stretch),
       stretch: this.#stretch,
       table,
@@ -87,7 +142,7 @@ export function streamRows(rowPointers: Int32Array, steps: Uint8Array): StreamTa
   const most = stretchEntries(rowPointers[rows]);
   // Rows are stored, which takes as long as to load a row of B.
   const mostRows = most / 2;
-  const items = new Items();
+  const items = new Items(rowPointers, most, mostStretches * most);
   let open = false;
   let first = 0;
   let past = 0;
@@ -118,7 +173,7 @@ export function streamRows(rowPointers: Int32Array, steps: Uint8Array): StreamTa
       close();
       if (empty > 0) items.stretch(start, start, row, empty);
       empty = 0;
-      items.longRow(row, start, end, groupsOfWarp * most, mostStretches * most);
+      items.longRow(row, start, end, groupsOfWarp * most);
       continue;
     }
     if (open && (end - first > most || held >= mostRows)) close();
@@ -143,12 +198,13 @@ const mostRounds = 8;
 /** @internal Shares for blocks that compute one column. */
 export function streamColumn(rowPointers: Int32Array): StreamTable {
   const rows = rowPointers.length - 1;
-  const items = new Items();
+  // A chunk of four entries may begin before the row.
+  const items = new Items(rowPointers, blockEntries - 4, mostRounds * blockEntries);
   for (let row = 0; row < rows; ) {
     const first = rowPointers[row];
     const most = first - (first % 4) + blockEntries;
     if (rowPointers[row + 1] > most) {
-      items.longRow(row, first, rowPointers[row + 1], 0, mostRounds * blockEntries);
+      items.longRow(row, first, rowPointers[row + 1], 0);
       ++row;
       continue;
     }
