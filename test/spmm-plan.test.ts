@@ -445,6 +445,9 @@ describe('prepare', () => {
     // At most twice the mean of 80 / 11 tiles.
     expect(shareTiles(uneven)).toEqual({ count: 80, items: 14, longest: 13, parts: 4, cuts: 1, most: 50 });
     const table = shareTable(uneven, shareTiles(uneven));
+    for (const room of [100, table.length, table.length - 1]) {
+      expect(shareTable(uneven, shareTiles(uneven), new Int32Array(room).fill(7))).toEqual(table);
+    }
     expect([...table.subarray(0, 20)]).toEqual([
       0, 0, 13, 0, 0, 13, 13, 1, 0, 26, 13, 2, 0, 39, 11, 3, 1, 50, 3, -1,
     ]);

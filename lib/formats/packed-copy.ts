@@ -13,6 +13,12 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { SparseMatrix } from './sparse-matrix.js';
 import { type PanelTiles, shareTable, shareTiles, type TileShares } from './tile-counts.js';
 
+/**
+ * Where tables are made to be uploaded. Made anew, an array has the engine look at all that the host holds outside of its heap, and may have
+ * the garbage of making the matrix collected: milliseconds, where to prepare takes tens of microseconds.
+ */
+const tableRoom = new Int32Array(2 ** 16);
+
 /** The memory of a copy, and what it is made from: handles of its own, which outlive those of the matrix. */
 interface Parts {
   readonly pattern: SparsePattern;
@@ -64,7 +70,9 @@ export class PackedCopy<Call> implements DerivedCopy {
       return tensor;
     };
     try {
-      const { view: tables } = keep(device.tensor(shareTable(panels, shares), { dtype: 'int32' }));
+      const { view: tables } = keep(
+        device.tensor(shareTable(panels, shares, tableRoom), { dtype: 'int32', raw: true }),
+      );
       const columns = keep(device.empty([shares.count], 'int32'));
       const packed = keep(device.empty([shares.count, ...shape], dtype));
       const values = keep(matrix.values.reshape(matrix.values.shape));

@@ -238,6 +238,9 @@ export function checkPair(
   return Object.freeze([value[0], value[1]] as const);
 }
 
+/** Raw, as they were checked: a copy of millions would be garbage whose collection falls into whatever comes next. */
+const checkedIndices = { dtype: 'int32', raw: true } as const;
+
 /** Uploads a checked pattern and its values: all of them or, on an error, none. */
 export function uploadParts<D extends FloatDType>(
   device: Device,
@@ -254,11 +257,11 @@ export function uploadParts<D extends FloatDType>(
   try {
     // The values first: their errors are the caller's, and come before any index is uploaded.
     const values = keep(makeValues());
-    const rowPointers = keep(device.tensor(pattern.rowPointers, { dtype: 'int32' }));
-    const columnIndices = keep(device.tensor(pattern.columnIndices, { dtype: 'int32' }));
+    const rowPointers = keep(device.tensor(pattern.rowPointers, checkedIndices));
+    const columnIndices = keep(device.tensor(pattern.columnIndices, checkedIndices));
     const { topology } = pattern;
     const table = withBins ? topology.bins?.table : undefined;
-    const bins = table === undefined ? undefined : keep(device.tensor(table, { dtype: 'int32' }));
+    const bins = table === undefined ? undefined : keep(device.tensor(table, checkedIndices));
     return { shape, topology, rowPointers, columnIndices, values, bins };
   } catch (error) {
     for (const tensor of made) tensor.dispose();

@@ -176,12 +176,13 @@ export function shareTiles(panels: PanelTiles): TileShares {
 
 /**
  * What the kernels read of the shares, one after the other: [items, 4]: panel, first tile, tiles, place among the parts or -1;
- * [cuts, 4]: panel, first part, parts, 0; [panels + 1]: pointers.
+ * [cuts, 4]: panel, first part, parts, 0; [panels + 1]: pointers. Written to the beginning of `room` where that holds it.
  */
-export function shareTable(panels: PanelTiles, { items, cuts }: TileShares): Int32Array {
+export function shareTable(panels: PanelTiles, { items, cuts }: TileShares, room?: Int32Array): Int32Array {
   const { counts } = panels;
   const { limit, uncut } = cutting(panels);
-  const table = new Int32Array(4 * (items + cuts) + counts.length + 1);
+  const size = 4 * (items + cuts) + counts.length + 1;
+  const table = room !== undefined && size <= room.length ? room.subarray(0, size) : new Int32Array(size);
   let [item, cut, pointer] = [0, 4 * items, 4 * (items + cuts)];
   let [first, parts] = [0, 0];
   for (let panel = 0; panel < counts.length; ++panel) {
@@ -198,8 +199,8 @@ export function shareTable(panels: PanelTiles, { items, cuts }: TileShares): Int
     if (count > 1) {
       table[cut++] = panel;
       table[cut++] = parts;
-      table[cut] = count;
-      cut += 2;
+      table[cut++] = count;
+      table[cut++] = 0;
       parts += count;
     }
     table[pointer++] = first;

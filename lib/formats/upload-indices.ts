@@ -6,7 +6,7 @@ export function uploadIndices(device: Device, arrays: readonly Int32Array[]): Te
   const made: Tensor<'int32'>[] = [];
   try {
     for (const data of arrays) {
-      const tensor = device.tensor(data, { dtype: 'int32' });
+      const tensor = device.tensor(data, { dtype: 'int32', raw: true });
       made.push(tensor);
       tensor.freeze();
     }
