@@ -22,6 +22,8 @@ namespace {
 constexpr int kPackThreads = 256;
 constexpr int kSlices = 8;
 constexpr int kBits = 32;
+// Entries that a thread loads at once: rows as wide as the matrix would take hundreds of loads one after another.
+constexpr int kLoads = 8;
 
 // The tiles of a panel in which something is stored.
 struct StoredTiles {
@@ -41,14 +43,21 @@ __device__ __forceinline__ void mark_tiles(const SparsePattern& a, int64_t first
   for (int i = threadIdx.x; i < words; i += kPackThreads) marks[i] = 0;
   __syncthreads();
   const int64_t end = a.row_ptr[(last - 1) / a.block_rows + 1];
-#pragma unroll 4
-  for (int64_t i = a.row_ptr[first / a.block_rows] + static_cast<int64_t>(threadIdx.x); i < end; i += kPackThreads) {
-    const int64_t column = static_cast<int64_t>(a.col[i]) * a.block_columns;
-    const int64_t past = min(column + a.block_columns, a.columns);
-    for (int tile = static_cast<int>(column / kSpmmTileDepth); tile * static_cast<int64_t>(kSpmmTileDepth) < past; ++tile) {
-      const uint32_t bit = 1u << tile % kBits;
-      // Most are set already.
-      if ((marks[tile / kBits] & bit) == 0) atomicOr(marks + tile / kBits, bit);
+  const int64_t begin = a.row_ptr[first / a.block_rows] + static_cast<int64_t>(threadIdx.x);
+  for (int64_t start = begin; start < end; start += kLoads * kPackThreads) {
+    int found[kLoads];
+#pragma unroll
+    for (int k = 0; k < kLoads; ++k) found[k] = start + k * kPackThreads < end ? a.col[start + k * kPackThreads] : -1;
+#pragma unroll
+    for (int k = 0; k < kLoads; ++k) {
+      if (found[k] < 0) break;
+      const int64_t column = static_cast<int64_t>(found[k]) * a.block_columns;
+      const int64_t past = min(column + a.block_columns, a.columns);
+      for (int tile = static_cast<int>(column / kSpmmTileDepth); tile * static_cast<int64_t>(kSpmmTileDepth) < past; ++tile) {
+        const uint32_t bit = 1u << tile % kBits;
+        // Most are set already.
+        if ((marks[tile / kBits] & bit) == 0) atomicOr(marks + tile / kBits, bit);
+      }
     }
   }
   __syncthreads();
@@ -98,9 +107,11 @@ __global__ void __launch_bounds__(kPackThreads) spmm_fill_tiles_kernel(const Spm
   const int64_t tile_elements = static_cast<int64_t>(p.tile_rows) * kSpmmTileDepth;
   T* values = static_cast<T*>(p.tile_values) + first_tile * tile_elements;
   constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
+  // A power of two, as the rows of a tile are.
   const int vectors = slice_rows * kSpmmTileDepth / kVector;
+  const int vectors_log2 = __ffs(vectors) - 1;
   for (int64_t i = threadIdx.x; i < tiles * vectors; i += kPackThreads) {
-    T* target = values + i / vectors * tile_elements + slice * kSpmmTileDepth + i % vectors * kVector;
+    T* target = values + (i >> vectors_log2) * tile_elements + slice * kSpmmTileDepth + (i & (vectors - 1)) * kVector;
     *reinterpret_cast<uint4*>(target) = make_uint4(0, 0, 0, 0);
   }
   // No zero comes after a value.
@@ -112,16 +123,28 @@ __global__ void __launch_bounds__(kPackThreads) spmm_fill_tiles_kernel(const Spm
     const int64_t first = a.row_ptr[row / a.block_rows];
     // Columns are distinct, so that a row's are fewer than 2^31 + 64.
     const uint32_t count = static_cast<uint32_t>(a.row_ptr[row / a.block_rows + 1] - first) * a.block_columns;
-    for (uint32_t i = threadIdx.x % kWarpSize; i < count; i += kWarpSize) {
-      const int64_t block = first + i / a.block_columns;
-      const int offset = static_cast<int>(i % a.block_columns);
-      const int64_t column = static_cast<int64_t>(a.col[block]) * a.block_columns + offset;
-      if (column >= a.columns) continue;
-      const int64_t tile = stored.position(static_cast<int>(column / kSpmmTileDepth));
-      // Where panel_ptr is not of this pattern, nothing outside of the panel's tiles is written.
-      if (tile >= tiles) continue;
-      values[tile * tile_elements + place_in_tile<T>(inner, static_cast<int>(column % kSpmmTileDepth))] =
-          source[(block * a.block_rows + row % a.block_rows) * a.block_columns + offset];
+    for (uint32_t start = threadIdx.x % kWarpSize; start < count; start += kLoads * kWarpSize) {
+      int64_t columns[kLoads];
+      T entries[kLoads];
+#pragma unroll
+      for (int k = 0; k < kLoads; ++k) {
+        const uint32_t i = start + k * kWarpSize;
+        columns[k] = a.columns;
+        if (i >= count) continue;
+        const int64_t block = first + i / a.block_columns;
+        const int offset = static_cast<int>(i % a.block_columns);
+        columns[k] = static_cast<int64_t>(a.col[block]) * a.block_columns + offset;
+        entries[k] = source[(block * a.block_rows + row % a.block_rows) * a.block_columns + offset];
+      }
+#pragma unroll
+      for (int k = 0; k < kLoads; ++k) {
+        // Past the row's last entry, or of a block that reaches out of the matrix.
+        if (columns[k] >= a.columns) continue;
+        const int column = static_cast<int>(columns[k]);
+        const int64_t tile = stored.position(column / kSpmmTileDepth);
+        // Where panel_ptr is not of this pattern, nothing outside of the panel's tiles is written.
+        if (tile < tiles) values[tile * tile_elements + place_in_tile<T>(inner, column % kSpmmTileDepth)] = entries[k];
+      }
     }
   }
   // The tile kernels read the copy before they wait for the kernel before them, by the copy engine: it must be visible to it when the

@@ -19,8 +19,10 @@ namespace warptile {
 namespace spmm_kernels {
 namespace {
 
-constexpr int kPackThreads = 128;
+constexpr int kPackThreads = 256;
 constexpr int kBits = 32;
+// Entries that a thread loads at once: rows as wide as the matrix would take hundreds of loads one after another.
+constexpr int kLoads = 8;
 
 // Turns counts[words] into the sums of those before, by the first warp.
 __device__ __forceinline__ void add_before(uint32_t* counts, int words) {
@@ -50,20 +52,33 @@ __global__ void __launch_bounds__(kPackThreads) spmm_fill_strips_kernel(const Sp
   const int64_t first = p.strip_ptr[blockIdx.x];
   const int count = static_cast<int>(p.strip_ptr[blockIdx.x + 1] - first);
   if (begin == end || count == 0) return;
-  // Columns ascend in a row.
+  // Columns ascend in a row: a lane a row.
   int lowest = INT32_MAX;
   int highest = 0;
-  for (int64_t row = first_row; row < last_row; ++row) {
-    if (a.row_ptr[row] == a.row_ptr[row + 1]) continue;
-    lowest = min(lowest, a.col[a.row_ptr[row]]);
-    highest = max(highest, a.col[a.row_ptr[row + 1] - 1]);
+  const int64_t lane_row = first_row + threadIdx.x % kWarpSize;
+  if (lane_row < last_row && a.row_ptr[lane_row] < a.row_ptr[lane_row + 1]) {
+    lowest = a.col[a.row_ptr[lane_row]];
+    highest = a.col[a.row_ptr[lane_row + 1] - 1];
   }
+  lowest = __reduce_min_sync(kFullMask, lowest);
+  highest = __reduce_max_sync(kFullMask, highest);
   const int words = min(most_words, (highest - lowest) / kBits + 1);
   for (int i = threadIdx.x; i < words; i += kPackThreads) marks[i] = 0;
   __syncthreads();
-  for (int i = begin + static_cast<int>(threadIdx.x); i < end; i += kPackThreads) {
-    const int place = a.col[i] - lowest;
-    if (place / kBits < words) atomicOr(marks + place / kBits, 1u << place % kBits);
+  for (int64_t start = begin + static_cast<int64_t>(threadIdx.x); start < end; start += kLoads * kPackThreads) {
+    int places[kLoads];
+#pragma unroll
+    for (int k = 0; k < kLoads; ++k) {
+      const int64_t i = start + k * kPackThreads;
+      places[k] = i < end ? a.col[i] - lowest : INT32_MAX;
+    }
+#pragma unroll
+    for (int k = 0; k < kLoads; ++k) {
+      const int word = places[k] / kBits;
+      const uint32_t bit = 1u << places[k] % kBits;
+      // Rows of a strip share columns: many are set already.
+      if (word < words && (marks[word] & bit) == 0) atomicOr(marks + word, bit);
+    }
   }
   __syncthreads();
   for (int i = threadIdx.x; i < words; i += kPackThreads) before[i] = __popc(marks[i]);
@@ -84,12 +99,24 @@ __global__ void __launch_bounds__(kPackThreads) spmm_fill_strips_kernel(const Sp
       if (place < count) p.columns[first + place] = lowest + word * kBits + __ffs(bits) - 1;
     }
   }
-  for (int64_t row = first_row; row < last_row; ++row) {
-    for (int i = a.row_ptr[row] + static_cast<int>(threadIdx.x); i < a.row_ptr[row + 1]; i += kPackThreads) {
-      const int bit = a.col[i] - lowest;
-      if (bit / kBits >= words) continue;
-      const int place = static_cast<int>(before[bit / kBits]) + __popc(marks[bit / kBits] & ((1u << bit % kBits) - 1));
-      if (place < count) values[static_cast<int64_t>(place) * p.strip_rows + (row - first_row)] = p.values[i];
+  for (int64_t row = first_row + threadIdx.x / kWarpSize; row < last_row; row += kPackThreads / kWarpSize) {
+    const int row_end = a.row_ptr[row + 1];
+    for (int64_t start = a.row_ptr[row] + static_cast<int64_t>(threadIdx.x % kWarpSize); start < row_end; start += kLoads * kWarpSize) {
+      int bits[kLoads];
+      float entries[kLoads];
+#pragma unroll
+      for (int k = 0; k < kLoads; ++k) {
+        const int64_t i = start + k * kWarpSize;
+        bits[k] = i < row_end ? a.col[i] - lowest : INT32_MAX;
+        entries[k] = i < row_end ? p.values[i] : 0.0f;
+      }
+#pragma unroll
+      for (int k = 0; k < kLoads; ++k) {
+        const int word = bits[k] / kBits;
+        if (word >= words) continue;
+        const int place = static_cast<int>(before[word]) + __popc(marks[word] & ((1u << bits[k] % kBits) - 1));
+        if (place < count) values[static_cast<int64_t>(place) * p.strip_rows + (row - first_row)] = entries[k];
+      }
     }
   }
   // The strip kernel reads the copy before it waits for the kernel before it: it must be visible when the last block ends.
