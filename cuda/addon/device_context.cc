@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "addon/errors.h"
@@ -15,6 +16,8 @@ constexpr uint32_t kMaxGeneration = 1u << 28;
 
 // V8 is told a share of the device's bytes: enough to collect dropped tensors, too little to collect at every allocation.
 constexpr int64_t kExternalMemoryShare = 16;
+// And of changes past this: while much waits to be collected, it marks for up to milliseconds each time that it is told of more.
+constexpr int64_t kExternalMemoryStep = int64_t{8} << 20;
 
 // An upload past this goes in pieces through two blocks, so that pinned memory stays bounded.
 constexpr int64_t kUploadChunkBytes = int64_t{64} << 20;
@@ -103,7 +106,7 @@ double DeviceContext::allocate(int64_t bytes) {
   used_ += bytes;
   peak_ = std::max(peak_, used_);
   ++handles_;
-  Napi::MemoryManagement::AdjustExternalMemory(env_, bytes / kExternalMemoryShare);
+  tell_collector();
   return static_cast<double>(index) + 1 + static_cast<double>(slot.generation) * (1u << kSlotBits);
 }
 
@@ -126,7 +129,14 @@ void DeviceContext::free(double id) {
   used_ -= freed.bytes;
   --handles_;
   free_slots_.push_back(static_cast<uint32_t>(&freed - slots_.data()));
-  Napi::MemoryManagement::AdjustExternalMemory(env_, -(freed.bytes / kExternalMemoryShare));
+  tell_collector();
+}
+
+void DeviceContext::tell_collector() {
+  const int64_t change = used_ / kExternalMemoryShare - told_;
+  if (std::abs(change) < kExternalMemoryStep) return;
+  told_ += change;
+  Napi::MemoryManagement::AdjustExternalMemory(env_, change);
 }
 
 void* DeviceContext::resolve(double id, int64_t offset, int64_t bytes, const char* name) {

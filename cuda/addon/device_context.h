@@ -96,6 +96,7 @@ class DeviceContext final : public BufferTable {
   };
 
   Slot& slot(double id, const char* name);
+  void tell_collector();
   std::unique_ptr<Waiter::Job> job_after_now(Napi::Function callback);
 
   Napi::Env env_;
@@ -113,6 +114,7 @@ class DeviceContext final : public BufferTable {
   int64_t used_ = 0;
   int64_t peak_ = 0;
   int64_t handles_ = 0;
+  int64_t told_ = 0;  // bytes, to V8
   std::unique_ptr<Graph> capturing_;
   std::unordered_map<int64_t, std::unique_ptr<Graph>> graphs_;
   std::unordered_map<int64_t, cudaEvent_t> marks_;
