@@ -318,6 +318,19 @@ describe('prepare', () => {
     },
   );
 
+  test('takes all memory of a copy or, where it does not suffice, none', async () => {
+    device.dispose();
+    device = await openDevice('cpu', { memoryLimit: 40_000 });
+    const a = make();
+    const { used, handles } = device.memory();
+    expect(() => a.prepare({ n: 8, variant: 'tiles' })).toThrow(
+      expect.objectContaining({ code: 'ERR_OUT_OF_MEMORY' }),
+    );
+    expect(device.memory()).toMatchObject({ used, handles });
+    a.dispose();
+    expect(device.memory()).toMatchObject({ used: 0, handles: 0 });
+  });
+
   test('a recorded copy follows its values, and outlives the matrix', async () => {
     const [a, b, c] = [make(), operand(8), device.zeros([70, 8], 'float16')];
     a.prepare({ n: 8, variant: 'tiles' });

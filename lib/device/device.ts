@@ -301,6 +301,11 @@ export class Device {
     this.dispose();
   }
 
+  /** @internal Memory without a handle, which the caller releases. */
+  allocate(bytes: number): Storage {
+    return new Storage(this.backend, this.backend.allocate(bytes));
+  }
+
   /** @internal */
   checkOpen(): void {
     if (this.#closed) throw new WarptileError('ERR_DISPOSED', `device: ${this.id} has been disposed`);
@@ -309,7 +314,7 @@ export class Device {
   #allocate<D extends DType>(shape: readonly number[], dtype: D): Tensor<D> {
     const bytes = checkedProduct(shape, 'shape') * dtypeInfo[dtype].bytes;
     checkInteger(bytes, 'shape');
-    return new Tensor(this, new Storage(this.backend, this.backend.allocate(bytes)), 0, shape, dtype);
+    return new Tensor(this, this.allocate(bytes), 0, shape, dtype);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { View } from '../backends/backend.js';
+import type { BackendBuffer, View } from '../backends/backend.js';
 import type { SparsePattern } from '../backends/calls/sparse-pattern.js';
 import {
   type StripHeight,
@@ -9,7 +9,8 @@ import {
 } from '../backends/calls/spmm.js';
 import type { Device } from '../device/device.js';
 import type { DerivedCopy } from '../device/graph.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { type DType, dtypeInfo } from '../tensor/dtype.js';
+import type { Storage } from '../tensor/tensor.js';
 import type { SparseMatrix } from './sparse-matrix.js';
 import { type PanelTiles, shareTable, shareTiles, type TileShares } from './tile-counts.js';
 
@@ -19,7 +20,7 @@ import { type PanelTiles, shareTable, shareTiles, type TileShares } from './tile
  */
 const tableRoom = new Int32Array(2 ** 16);
 
-/** The memory of a copy, and what it is made from: handles of its own, which outlive those of the matrix. */
+/** The memory of a copy, and what it is made from. */
 interface Parts {
   readonly pattern: SparsePattern;
   readonly source: View;
@@ -31,84 +32,84 @@ interface Parts {
   readonly pointers: View;
 }
 
+// Only a backstop, as that of tensors. Handles of all these, each with an entry of its own, would take as long to make as to plan for them.
+const dropped = new FinalizationRegistry<readonly Storage[]>(release);
+
+function release(memory: readonly Storage[]): void {
+  for (const storage of memory) storage.release();
+}
+
 /**
  * The values of a sparse matrix in another order, for kernels that want them so. Belongs to a values tensor and to the graphs that recorded
- * its use; holds handles of its own to everything that a refresh reads. Out of date once the values were written to.
+ * its use; holds on to all memory that a refresh reads. Out of date once the values were written to.
  */
 export class PackedCopy<Call> implements DerivedCopy {
   /** What a call carries. */
   readonly call: Call;
-  readonly #values: Tensor;
-  readonly #tensors: readonly Tensor[];
+  readonly #source: BackendBuffer;
+  readonly #memory: readonly Storage[];
   readonly #fill: () => void;
   #version = -1;
   #references = 1;
 
-  private constructor(call: Call, values: Tensor, tensors: readonly Tensor[], fill: () => void) {
+  private constructor(call: Call, source: BackendBuffer, memory: readonly Storage[], fill: () => void) {
     this.call = call;
-    this.#values = values;
-    this.#tensors = tensors;
+    this.#source = source;
+    this.#memory = memory;
     this.#fill = fill;
   }
 
   /**
    * Builds the copy: all of its memory or, on an error, none.
-   * @param shape of the values of one tile.
+   * @param elements of the values of one tile.
    */
   static of<Call>(
     matrix: SparseMatrix,
     panels: PanelTiles,
-    shape: readonly number[],
+    elements: number,
     describe: (parts: Parts, shares: TileShares) => Call,
     fill: (parts: Parts, device: Device) => void,
   ): PackedCopy<Call> {
-    const { device, dtype } = matrix;
+    const { device, dtype, pattern } = matrix;
+    const source = matrix.values.view;
     const shares = shareTiles(panels);
-    const tensors: Tensor[] = [];
-    const keep = <T extends Tensor>(tensor: T): T => {
-      tensors.push(tensor);
-      return tensor;
+    const host = shareTable(panels, shares, tableRoom);
+    const memory = [matrix.values, matrix.rowPointers, matrix.columnIndices].map(({ storage }) =>
+      storage.retain(),
+    );
+    const allocate = (elements: number, dtype: DType): View => {
+      const storage = device.allocate(elements * dtypeInfo[dtype].bytes);
+      memory.push(storage);
+      return { buffer: storage.buffer, byteOffset: 0, elements, dtype };
     };
     try {
-      const { view: tables } = keep(
-        device.tensor(shareTable(panels, shares, tableRoom), { dtype: 'int32', raw: true }),
-      );
-      const columns = keep(device.empty([shares.count], 'int32'));
-      const packed = keep(device.empty([shares.count, ...shape], dtype));
-      const values = keep(matrix.values.reshape(matrix.values.shape));
-      const rowPointers = keep(matrix.rowPointers.reshape(matrix.rowPointers.shape));
-      const columnIndices = keep(matrix.columnIndices.reshape(matrix.columnIndices.shape));
+      const tables = allocate(host.length, 'int32');
+      device.backend.upload(tables.buffer, 0, host);
+      const columns = allocate(shares.count, 'int32');
+      const values = allocate(shares.count * elements, dtype);
       const shared = 4 * (shares.items + shares.cuts);
-      const parts = {
-        pattern: { ...matrix.pattern, rowPointers: rowPointers.view, columnIndices: columnIndices.view },
-        source: values.view,
-        columns: columns.view,
-        values: packed.view,
-        table: { ...tables, elements: shared },
-        pointers: {
-          ...tables,
-          byteOffset: tables.byteOffset + 4 * shared,
-          elements: tables.elements - shared,
-        },
-      };
-      const copy = new PackedCopy(describe(parts, shares), values, tensors, () => fill(parts, device));
+      const table = { ...tables, elements: shared };
+      const pointers = { ...tables, byteOffset: 4 * shared, elements: tables.elements - shared };
+      const parts = { pattern, source, columns, values, table, pointers };
+      const copy = new PackedCopy(describe(parts, shares), source.buffer, memory, () => fill(parts, device));
       copy.refresh();
+      dropped.register(copy, memory, copy);
       return copy;
     } catch (error) {
-      for (const tensor of tensors) tensor.dispose();
+      release(memory);
       throw error;
     }
   }
 
   /** False once the values were written to. */
   get fresh(): boolean {
-    return this.#version === this.#values.view.buffer.version;
+    return this.#version === this.#source.version;
   }
 
   /** Enqueues the copy of the values as they are now. */
   refresh(): void {
     this.#fill();
-    this.#version = this.#values.view.buffer.version;
+    this.#version = this.#source.version;
   }
 
   retain(): this {
@@ -118,7 +119,8 @@ export class PackedCopy<Call> implements DerivedCopy {
 
   dispose(): void {
     if (--this.#references > 0) return;
-    for (const tensor of this.#tensors) tensor.dispose();
+    dropped.unregister(this);
+    release(this.#memory);
   }
 }
 
@@ -132,7 +134,7 @@ export function tiledCopy(matrix: SparseMatrix, rows: TileHeight): TiledCopy {
   return PackedCopy.of(
     matrix,
     panels,
-    [rows, tileDepth],
+    rows * tileDepth,
     ({ columns, values, table, pointers }, shares) => ({
       ...shares,
       rows,
@@ -164,7 +166,7 @@ export function stripCopy(matrix: SparseMatrix, rows: StripHeight, strips: Panel
   return PackedCopy.of(
     matrix,
     strips,
-    [rows],
+    rows,
     ({ columns, values, table }, shares) => ({ ...shares, rows, columns, values, table }),
     ({ pattern, source, columns, values, pointers }, device) => {
       device.backend.operations.spmmFillStrips({

@@ -54,14 +54,13 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
   const tiles = asked === 'strips' ? undefined : tilesFor(matrix, features, asked !== undefined);
   const strips = asked === 'tiles' ? undefined : stripsFor(matrix, features, asked !== undefined);
   const chosen = asked ?? selectSpmm({ ...features, tiles, strips }, planDevice(device)).plan.variant;
-  // A copy outlives the scope in which it is made: it goes with the values.
   if (chosen === 'tiles' && values.tiles === undefined) {
     const { rows } = tiles as TileFeatures;
-    values.tiles = device.unscoped(() => tiledCopy(matrix, rows));
+    values.tiles = tiledCopy(matrix, rows);
   } else if (chosen === 'strips' && values.strips === undefined) {
     const { rows } = strips as StripFeatures;
     const { strips: counted } = matrix.topology.strips as StripCounts;
-    values.strips = device.unscoped(() => stripCopy(matrix, rows, counted[rows]));
+    values.strips = stripCopy(matrix, rows, counted[rows]);
   }
   return chosen;
 }
