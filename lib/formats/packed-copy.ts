@@ -12,7 +12,7 @@ import type { DerivedCopy } from '../device/graph.js';
 import { type DType, dtypeInfo } from '../tensor/dtype.js';
 import type { Storage } from '../tensor/tensor.js';
 import type { SparseMatrix } from './sparse-matrix.js';
-import { type PanelTiles, shareTable, shareTiles, type TileShares } from './tile-counts.js';
+import { type SharedPanels, shareTable, type TileShares } from './tile-counts.js';
 
 /**
  * Where tables are made to be uploaded. Made anew, an array has the engine look at all that the host holds outside of its heap, and may have
@@ -65,14 +65,14 @@ export class PackedCopy<Call> implements DerivedCopy {
    */
   static of<Call>(
     matrix: SparseMatrix,
-    panels: PanelTiles,
+    panels: SharedPanels,
     elements: number,
     describe: (parts: Parts, shares: TileShares) => Call,
     fill: (parts: Parts, device: Device) => void,
   ): PackedCopy<Call> {
     const { device, dtype, pattern } = matrix;
     const source = matrix.values.view;
-    const shares = shareTiles(panels);
+    const { shares } = panels;
     const host = shareTable(panels, shares, tableRoom);
     const memory = [matrix.values, matrix.rowPointers, matrix.columnIndices].map(({ storage }) =>
       storage.retain(),
@@ -162,7 +162,7 @@ export function tiledCopy(matrix: SparseMatrix, rows: TileHeight): TiledCopy {
 export type StripCopy = PackedCopy<StripsCall>;
 
 /** In strips of `rows` rows, which were counted; CSR in float32. */
-export function stripCopy(matrix: SparseMatrix, rows: StripHeight, strips: PanelTiles): StripCopy {
+export function stripCopy(matrix: SparseMatrix, rows: StripHeight, strips: SharedPanels): StripCopy {
   return PackedCopy.of(
     matrix,
     strips,

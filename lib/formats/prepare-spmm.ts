@@ -15,7 +15,6 @@ import { checkBoolean, checkInteger, checkOneOf, checkOptions, own } from '../va
 import { stripCopy, tiledCopy } from './packed-copy.js';
 import type { SparseMatrix } from './sparse-matrix.js';
 import type { StripCounts } from './strip-counts.js';
-import { shareTiles } from './tile-counts.js';
 import { transposedMatrix } from './transposed-copy.js';
 
 /** Variants that run on a copy. */
@@ -75,7 +74,7 @@ function tilesFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean):
   const card = planDevice(matrix.device);
   const { found: tiles } = fastest(
     tileSizes(matrix.dtype),
-    (rows) => ({ ...shareTiles(matrix.topology.tiles.panels[rows]), rows }),
+    (rows) => ({ ...matrix.topology.tiles.panels[rows].shares, rows }),
     (one) => bestWithTiles(features, one, card),
   );
   const bytes = tiles.count * tiles.rows * tileDepth * dtypeInfo[matrix.dtype].bytes;
@@ -89,7 +88,7 @@ function stripsFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean)
   const counted = (matrix.topology.strips as StripCounts).strips;
   const time = (strips: StripFeatures): number => bestWithStrips(features, strips, card);
   const held = matrix.values.strips?.call;
-  const share = (rows: StripHeight): StripFeatures => ({ ...shareTiles(counted[rows]), rows });
+  const share = (rows: StripHeight): StripFeatures => ({ ...counted[rows].shares, rows });
   const { found: strips, us } =
     held === undefined ? fastest(stripHeights, share, time) : { found: held, us: time(held) };
   if (us === Number.POSITIVE_INFINITY) {

@@ -1,11 +1,11 @@
 // How many columns the strips of rows of a pattern store anything in, counted on the host.
 
 import { type StripHeight, stripStep } from '../backends/calls/spmm.js';
-import { type PanelTiles, panelTiles } from './tile-counts.js';
+import { panelTiles, type SharedPanels, shared } from './tile-counts.js';
 
 export interface StripCounts {
   /** By the rows of a strip: the columns of strips, filled up to a multiple of `stripStep`, in the place of tiles of panels. */
-  readonly strips: Readonly<Record<StripHeight, PanelTiles>>;
+  readonly strips: Readonly<Record<StripHeight, SharedPanels>>;
   /** Most columns from the first to the last of a strip of 8 rows. */
   readonly span: number;
 }
@@ -74,7 +74,7 @@ export function countAllStrips(pointers: Int32Array, indices: Int32Array, met8: 
   return { strips: { 4: filledUp(counts4), 8: filledUp(counts8) }, span };
 }
 
-function filledUp(counts: Int32Array): PanelTiles {
+function filledUp(counts: Int32Array): SharedPanels {
   for (let i = 0; i < counts.length; ++i) counts[i] = (counts[i] + stripStep - 1) & -stripStep;
-  return { ...panelTiles(counts), leastPart: shortestPart, step: stripStep };
+  return shared({ ...panelTiles(counts), leastPart: shortestPart, step: stripStep });
 }

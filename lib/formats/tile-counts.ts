@@ -16,9 +16,14 @@ export interface PanelTiles {
   readonly step?: number;
 }
 
+/** Tiles and how they are shared out, which is found with them: to prepare a product is to be fast. */
+export interface SharedPanels extends PanelTiles {
+  readonly shares: TileShares;
+}
+
 export interface TileCounts {
   /** Of spmm's copy, by the rows of a tile of 64 columns. */
-  readonly panels: Readonly<Record<TileHeight, PanelTiles>>;
+  readonly panels: Readonly<Record<TileHeight, SharedPanels>>;
   /** Of each of sddmm's `tileShapes`, in all panels; CSR. */
   readonly shapes: readonly [number, number, number, number];
 }
@@ -40,11 +45,13 @@ export function countTiles(pointers: Int32Array, indices: Int32Array, extents: E
   const stored = pointers[pointers.length - 1];
   const apart = [stored, stored, stored, stored] as const;
   if (columns > widestCounted) {
-    const none = (height: number): PanelTiles => panelTiles(new Int32Array(Math.ceil(rows / height)));
+    const none = (height: number): SharedPanels =>
+      shared(panelTiles(new Int32Array(Math.ceil(rows / height))));
     return { panels: { 32: none(32), 64: none(64), 128: none(128) }, shapes: apart };
   }
   if (blockRows === 1 && blockColumns === 1) return countOfEntries(pointers, indices, extents);
-  const count = (height: number): PanelTiles => panelTiles(countOfBlocks(pointers, indices, extents, height));
+  const count = (height: number): SharedPanels =>
+    shared(panelTiles(countOfBlocks(pointers, indices, extents, height)));
   return { panels: { 32: count(32), 64: count(64), 128: count(128) }, shapes: apart };
 }
 
@@ -56,6 +63,11 @@ export function panelTiles(counts: Int32Array): PanelTiles {
     if (tiles > most) most = tiles;
   }
   return { counts, count, most };
+}
+
+/** @internal */
+export function shared(panels: PanelTiles): SharedPanels {
+  return { ...panels, shares: shareTiles(panels) };
 }
 
 /** CSR: one pass, since it takes longer than everything else that is counted of a pattern. */
@@ -95,7 +107,11 @@ function countOfEntries(pointers: Int32Array, indices: Int32Array, { rows, colum
     }
   }
   return {
-    panels: { 32: panelTiles(counts32), 64: panelTiles(counts64), 128: panelTiles(counts128) },
+    panels: {
+      32: shared(panelTiles(counts32)),
+      64: shared(panelTiles(counts64)),
+      128: shared(panelTiles(counts128)),
+    },
     shapes: [all32, all64, all128, all256],
   };
 }
@@ -158,7 +174,7 @@ function partOf(tiles: number, limit: number, step = 1): number {
   return Math.ceil(tiles / Math.ceil(tiles / limit) / step) * step;
 }
 
-/** Takes no longer than a moment where no panel is cut, since planning asks for it. */
+/** @internal */
 export function shareTiles(panels: PanelTiles): TileShares {
   const { counts, count, most } = panels;
   const { limit, uncut } = cutting(panels);
