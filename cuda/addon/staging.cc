@@ -26,9 +26,11 @@ StagingPool::~StagingPool() {
 Status StagingPool::acquire(size_t bytes, bool hold, Block** block) {
   const std::lock_guard lock(mutex_);
   Block* best = nullptr;
-  for (auto& candidate : blocks_) {
-    if (candidate->capacity < bytes || (best && candidate->capacity >= best->capacity)) continue;
-    if (is_idle(*candidate)) best = candidate.get();
+  // By capacity: mostly the first one that is large enough is idle, and only that one is asked.
+  auto candidate = std::lower_bound(blocks_.begin(), blocks_.end(), bytes,
+                                    [](const auto& one, size_t least) { return one->capacity < least; });
+  for (; !best && candidate != blocks_.end(); ++candidate) {
+    if (is_idle(**candidate)) best = candidate->get();
   }
   cudaGetLastError();  // cudaErrorNotReady of a busy block
   if (!best) WARPTILE_RETURN_IF_ERROR(create(bytes, &best));
@@ -60,12 +62,14 @@ Status StagingPool::create(size_t bytes, Block** block) {
   fresh->capacity = capacity;
   cached_bytes_ += capacity;
   *block = fresh.get();
-  blocks_.push_back(std::move(fresh));
+  const auto place = std::upper_bound(blocks_.begin(), blocks_.end(), capacity,
+                                      [](size_t least, const auto& one) { return least < one->capacity; });
+  blocks_.insert(place, std::move(fresh));
   return Status::ok();
 }
 
 void StagingPool::destroy_idle() {
-  const auto idle = std::partition(blocks_.begin(), blocks_.end(), [](const auto& block) { return !is_idle(*block); });
+  const auto idle = std::stable_partition(blocks_.begin(), blocks_.end(), [](const auto& block) { return !is_idle(*block); });
   for (auto it = idle; it != blocks_.end(); ++it) {
     cached_bytes_ -= (*it)->capacity;
     destroy(**it);

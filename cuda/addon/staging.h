@@ -38,7 +38,7 @@ class StagingPool {
   void destroy_idle();  // under the lock
 
   std::mutex mutex_;
-  std::vector<std::unique_ptr<Block>> blocks_;
+  std::vector<std::unique_ptr<Block>> blocks_;  // by capacity
   size_t cached_bytes_ = 0;
 };
 
