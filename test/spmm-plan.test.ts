@@ -4,7 +4,7 @@ import { streamColumn, streamRows } from '../lib/formats/row-stream.js';
 import { countTiles, type PanelTiles, shareTable, shareTiles } from '../lib/formats/tile-counts.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 import { groupPlans } from '../lib/ops/spmm-gather-plans.js';
-import { describePlan, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
+import { bestWithTiles, describePlan, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
 import { floatDTypes } from '../lib/tensor/dtype.js';
 import { spmmFeatures as features, h200 } from './harness/plan-features.js';
 import { Random } from './harness/random.js';
@@ -42,6 +42,18 @@ describe('selectSpmm', () => {
     const tiles = { rows: 64, count: 0, items: 8, longest: 0, parts: 0, most: 0 } as const;
     const { candidates } = selectSpmm(features({ columns: 0, stored: 0, width: 8, tiles }), h200);
     expect(candidates.find(({ variant }) => variant === 'tiles')?.us).toBeGreaterThan(0);
+  });
+
+  test('decides as before where the best plan with tiles is known', () => {
+    const tiles = { rows: 64, count: 400, items: 40, longest: 16, parts: 0, most: 16 } as const;
+    const variants = [8, 64, 245].map((width) => {
+      const problem = features({ width, vectors: width % 8 === 0, stored: 300_000, rows: 2500, tiles });
+      const { plan, candidates } = selectSpmm(problem, h200);
+      const known = bestWithTiles(problem, tiles, h200);
+      expect(selectSpmm(problem, h200, undefined, known)).toEqual({ plan, candidates });
+      return describePlan(known.plan ?? plan);
+    });
+    expect(variants.map((plan) => /padded/.test(plan))).toEqual([false, false, true]);
   });
 
   test('uses clusters only where the device has them', () => {

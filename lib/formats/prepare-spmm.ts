@@ -6,7 +6,13 @@ import {
   tileDepth,
 } from '../backends/calls/spmm.js';
 import { fail, WarptileError } from '../errors.js';
-import { bestWithStrips, bestWithTiles, type SpmmFeatures, selectSpmm } from '../ops/spmm-plan.js';
+import {
+  bestWithStrips,
+  bestWithTiles,
+  type SpmmFeatures,
+  type SpmmFound,
+  selectSpmm,
+} from '../ops/spmm-plan.js';
 import { type StripFeatures, stripOperandsProblem, stripsProblem } from '../ops/spmm-strips.js';
 import { type TileFeatures, tileSizes, tilesProblem } from '../ops/spmm-tiles-plan.js';
 import { planDevice } from '../planning/plan-device.js';
@@ -50,9 +56,10 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
   const { values } = matrix;
   for (const copy of [values.tiles, values.strips]) if (copy?.fresh === false) copy.refresh();
   const features = featuresOf(matrix, width);
-  const tiles = asked === 'strips' ? undefined : tilesFor(matrix, features, asked !== undefined);
+  const { tiles, best } = asked === 'strips' ? noTiles : tilesFor(matrix, features, asked !== undefined);
   const strips = asked === 'tiles' ? undefined : stripsFor(matrix, features, asked !== undefined);
-  const chosen = asked ?? selectSpmm({ ...features, tiles, strips }, planDevice(device)).plan.variant;
+  const chosen =
+    asked ?? selectSpmm({ ...features, tiles, strips }, planDevice(device), undefined, best).plan.variant;
   if (chosen === 'tiles' && values.tiles === undefined) {
     const { rows } = tiles as TileFeatures;
     values.tiles = tiledCopy(matrix, rows);
@@ -64,21 +71,28 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
   return chosen;
 }
 
-/** The copy in tiles: as it is held, or of the height that is expected to be fastest; undefined where there can be none. */
-function tilesFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean): TileFeatures | undefined {
+interface Tiles {
+  readonly tiles: TileFeatures | undefined;
+  /** The best plan with them, where it was looked for. */
+  readonly best?: SpmmFound;
+}
+const noTiles: Tiles = { tiles: undefined };
+
+/** The copy in tiles: as it is held, or of the height that is expected to be fastest; none where there can be none. */
+function tilesFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean): Tiles {
   const held = matrix.values.tiles;
-  if (held !== undefined) return held.call;
+  if (held !== undefined) return { tiles: held.call };
   // No copy of entries pays for a single column of B.
-  if (!asked && features.width === 1 && features.format === 'csr') return undefined;
-  if (!isPossible(tilesProblem(features), asked)) return undefined;
+  if (!asked && features.width === 1 && features.format === 'csr') return noTiles;
+  if (!isPossible(tilesProblem(features), asked)) return noTiles;
   const card = planDevice(matrix.device);
-  const { found: tiles } = fastest(
+  const { found: tiles, best } = fastest(
     tileSizes(matrix.dtype),
     (rows) => ({ ...matrix.topology.tiles.panels[rows].shares, rows }),
     (one) => bestWithTiles(features, one, card),
   );
   const bytes = tiles.count * tiles.rows * tileDepth * dtypeInfo[matrix.dtype].bytes;
-  return fits(matrix, 'tiles', bytes, asked) ? tiles : undefined;
+  return fits(matrix, 'tiles', bytes, asked) ? { tiles, best } : noTiles;
 }
 
 /** As `tilesFor`; also undefined where strips cannot run for the operands. */
@@ -86,12 +100,12 @@ function stripsFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean)
   if (!isPossible(stripsProblem(features), asked)) return undefined;
   const card = planDevice(matrix.device);
   const counted = (matrix.topology.strips as StripCounts).strips;
-  const time = (strips: StripFeatures): number => bestWithStrips(features, strips, card);
+  const time = (strips: StripFeatures): { us: number } => ({ us: bestWithStrips(features, strips, card) });
   const held = matrix.values.strips?.call;
   const share = (rows: StripHeight): StripFeatures => ({ ...counted[rows].shares, rows });
-  const { found: strips, us } =
-    held === undefined ? fastest(stripHeights, share, time) : { found: held, us: time(held) };
-  if (us === Number.POSITIVE_INFINITY) {
+  const { found: strips, best } =
+    held === undefined ? fastest(stripHeights, share, time) : { found: held, best: time(held) };
+  if (best.us === Number.POSITIVE_INFINITY) {
     isPossible(stripOperandsProblem(features), asked);
     return undefined;
   }
@@ -105,19 +119,19 @@ function isPossible(problem: string | undefined, asked: boolean): boolean {
   return problem === undefined;
 }
 
-/** The height with the least time, and its microseconds. */
-function fastest<H extends TileHeight | StripHeight, F>(
+/** The height with the least time, and what takes that. */
+function fastest<H extends TileHeight | StripHeight, F, B extends { readonly us: number }>(
   heights: readonly H[],
   share: (rows: H) => F,
-  time: (features: F) => number,
-): { found: F; us: number } {
-  let best: { found: F; us: number } | undefined;
+  bestFor: (features: F) => B,
+): { found: F; best: B } {
+  let fastest: { found: F; best: B } | undefined;
   for (const rows of heights) {
     const found = share(rows);
-    const us = time(found);
-    if (best === undefined || us < best.us) best = { found, us };
+    const best = bestFor(found);
+    if (fastest === undefined || best.us < fastest.best.us) fastest = { found, best };
   }
-  return best as { found: F; us: number };
+  return fastest as { found: F; best: B };
 }
 
 /** Whether a copy of so many bytes is worth its memory; throws where it is not but was asked for. */

@@ -52,26 +52,36 @@ export interface SpmmFeatures {
 export type SpmmCandidate = Candidate<SpmmVariant>;
 
 /**
- * The plan that is expected to be fastest, or the best of a `forced` variant.
+ * The plan that is expected to be fastest, or the best of a `forced` variant. `bestTiles` is what `bestWithTiles` found for `features.tiles`,
+ * where that was asked before.
  * @throws WarptileError ERR_UNSUPPORTED where the forced variant is impossible.
  */
 export function selectSpmm(
   features: SpmmFeatures,
   device: PlanDevice,
   forced?: SpmmVariant,
+  bestTiles?: SpmmFound,
 ): Choice<SpmmPlan> {
-  const found = withPadding(features, paddedSpmm(features), (problem) => spmmVariantsFor(problem, device));
+  // A plan on copies of the operands says nothing about operands as they are.
+  const known = bestTiles?.plan?.padded === false ? bestTiles : undefined;
+  const found = withPadding(features, paddedSpmm(features), (problem) =>
+    spmmVariantsFor(problem, device, problem === features ? known : undefined),
+  );
   return choose(found, describePlan, forced);
 }
 
-/** @internal The best plan of each variant for operands as they are. */
-export function spmmVariantsFor(features: SpmmFeatures, device: PlanDevice): SpmmFound[] {
+/** @internal The best plan of each variant for operands as they are; that of tiles may be known. */
+export function spmmVariantsFor(
+  features: SpmmFeatures,
+  device: PlanDevice,
+  bestTiles?: SpmmFound,
+): SpmmFound[] {
   const memory = memoryTimes(features);
   const found = [
     rowSplit(features, device, memory),
     rowGroup(features, device, memory),
     rowBins(features, device, memory),
-    tiles(features, device),
+    bestTiles ?? tiles(features, device),
     panel(features, device),
     stream(features, memory),
   ];
@@ -90,19 +100,19 @@ export function paddedSpmm(features: SpmmFeatures): Padded<SpmmFeatures> | undef
   return { features: { ...features, width: copied, vectors: true, pairs: true, farRows: false }, us };
 }
 
-/** @internal The microseconds of the best plan with tiles, built or thought of. */
-export function bestWithTiles(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevice): number {
+/** @internal The best plan with tiles, built or thought of. */
+export function bestWithTiles(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevice): SpmmFound {
   return withCopies(features, (problem) => bestTilePlan(problem, tiles, device));
 }
 
 /** @internal The microseconds of the best plan with strips, built or thought of; infinite where none fits the operands. */
 export function bestWithStrips(features: SpmmFeatures, strips: StripFeatures, device: PlanDevice): number {
-  return withCopies(features, (problem) => bestStripPlan(problem, strips, device));
+  return withCopies(features, (problem) => bestStripPlan(problem, strips, device)).us;
 }
 
-function withCopies(features: SpmmFeatures, find: (problem: SpmmFeatures) => SpmmFound): number {
-  const [{ us }] = withPadding(features, paddedSpmm(features), (problem) => [find(problem)]);
-  return us;
+function withCopies(features: SpmmFeatures, find: (problem: SpmmFeatures) => SpmmFound): SpmmFound {
+  const [found] = withPadding(features, paddedSpmm(features), (problem) => [find(problem)]);
+  return found;
 }
 
 /** 'vector 4, lanes 8, splits 4, warps 8', 'warpgroups, 64 columns, cluster 2, padded' */
@@ -125,7 +135,8 @@ function describeParameters(plan: SpmmPlan): string {
   return `${warps > 1 ? 'warpgroups' : 'warps'}, ${columns} columns, cluster ${cluster}`;
 }
 
-type SpmmFound = Found<SpmmPlan>;
+/** @internal */
+export type SpmmFound = Found<SpmmPlan>;
 
 const ruledOut = (variant: SpmmVariant, problem: string): SpmmFound => ({
   variant,
