@@ -23,10 +23,20 @@ const model = {
   clusterStep: 1.385,
   parts: 1.2,
   reached: { 1: 1, 2: 1, 4: 0.862, 8: 0.786 } as Readonly<Record<number, number>>,
-  '32x32': { latency: 0.3199, first: 0.3234, tile: 0.3803, block: 1.8102 },
-  '32x128': { latency: 0.9031, first: 0.1941, tile: 1.6608, block: 2.5071 },
-  '64x128': { latency: 0.8661, first: 0, tile: 2.9856, block: 2.3775 },
+  // By rows of a tile and columns of a block: a name would have to be made for every plan.
+  32: {
+    32: { latency: 0.3199, first: 0.3234, tile: 0.3803, block: 1.8102 },
+    128: { latency: 0.9031, first: 0.1941, tile: 1.6608, block: 2.5071 },
+  },
+  64: { 128: { latency: 0.8661, first: 0, tile: 2.9856, block: 2.3775 } },
 };
+
+interface BlockCosts {
+  readonly latency: number;
+  readonly first: number;
+  readonly tile: number;
+  readonly block: number;
+}
 
 /** @internal */
 export function floatTilesTime(
@@ -38,7 +48,7 @@ export function floatTilesTime(
   const { width, batch, vectors } = features;
   const { rows, count, items, longest, parts } = tiles;
   const { columns, cluster } = plan;
-  const shape = model[`${rows}x${columns}` as '32x32' | '32x128' | '64x128'];
+  const shape = (model[rows as 32 | 64] as Readonly<Record<number, BlockCosts>>)[columns];
   const blocks = Math.max(1, items) * Math.ceil(width / columns) * batch * cluster;
   const steps = Math.ceil(Math.max(1, count / Math.max(1, items)) / cluster);
   const load = blocks / (device.multiprocessors * model.reached[cluster]);
