@@ -27,9 +27,10 @@ thread_local int current_device = -1;
 }  // namespace
 
 DeviceContext::DeviceContext(Napi::Env env, int ordinal, int64_t memory_limit)
-    : env_(env), ordinal_(ordinal), memory_limit_(memory_limit), pool_(std::make_shared<DevicePool>(static_cast<size_t>(memory_limit))) {
+    : env_(env), ordinal_(ordinal), memory_limit_(memory_limit) {
   activate();
   check(cudaGetDeviceProperties(&properties_, ordinal), "cudaGetDeviceProperties");
+  pool_ = std::make_shared<DevicePool>(std::min(static_cast<size_t>(memory_limit), properties_.totalGlobalMem));
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   limits_.major = properties_.major;
   limits_.minor = properties_.minor;

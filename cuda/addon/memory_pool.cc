@@ -14,9 +14,9 @@ namespace {
 constexpr size_t kMiB = size_t{1} << 20;
 constexpr size_t kGranularity = 512;
 // A block of each kind but the last at most, the slabs they are cut from, and the least that is worth keeping of one.
-constexpr size_t kLargest[] = {kMiB, 16 * kMiB};
-constexpr size_t kSlabBytes[] = {8 * kMiB, 64 * kMiB};
-constexpr size_t kLeastRest[] = {kGranularity, kMiB / 4};
+constexpr size_t kLargest[] = {kMiB, 16 * kMiB, 64 * kMiB};
+constexpr size_t kSlabBytes[] = {8 * kMiB, 64 * kMiB, 256 * kMiB};
+constexpr size_t kLeastRest[] = {kGranularity, kMiB / 4, kMiB};
 constexpr size_t kLargeGranularity = 2 * kMiB;
 
 size_t round_up(size_t bytes, size_t granularity) { return (bytes + granularity - 1) / granularity * granularity; }
@@ -36,7 +36,8 @@ DevicePool::DevicePool(size_t limit) : exact_(asks_for_exact()), most_slab_(roun
 DevicePool::~DevicePool() { trim(); }
 
 DevicePool::Kind DevicePool::kind_of(size_t bytes) const {
-  if (exact_ || bytes > kLargest[kMiddle]) return kLarge;
+  if (exact_ || bytes > kLargest[kWide]) return kLarge;
+  if (bytes > kLargest[kMiddle]) return kWide;
   return bytes > kLargest[kSmall] ? kMiddle : kSmall;
 }
 

@@ -45,10 +45,10 @@ class MemoryPool : public std::enable_shared_from_this<MemoryPool> {
   virtual void give_back(void* pointer, size_t capacity) = 0;
 };
 
-// The memory of a device. Asking the driver takes 30 us and more for a megabyte (H200), and so small and middle-sized blocks are pieces of
-// slabs: the smallest free piece that is large enough, cut to size; pieces that were given back join their free neighbours. Large
-// blocks are asked for one by one. With the environment variable WARPTILE_EXACT_ALLOCATIONS=1 all are, to the byte, so that
-// compute-sanitizer sees where each ends.
+// The memory of a device. Asking the driver takes 30 us and more for a megabyte (H200), and so blocks of up to 64 MiB are pieces of slabs:
+// the smallest free piece that is large enough, cut to size; pieces that were given back join their free neighbours. Larger blocks are
+// asked for one by one. What is free is kept until the driver has no more. With the environment variable WARPTILE_EXACT_ALLOCATIONS=1
+// all are asked for, to the byte, so that compute-sanitizer sees where each ends.
 class DevicePool final : public MemoryPool {
  public:
   // Slabs are small beside the `limit` of bytes that may be used.
@@ -61,7 +61,7 @@ class DevicePool final : public MemoryPool {
   size_t reserved() const { return reserved_; }
 
  private:
-  enum Kind { kSmall, kMiddle, kLarge, kKinds };
+  enum Kind { kSmall, kMiddle, kWide, kLarge, kKinds };
   struct Piece {
     size_t bytes = 0;
     char* slab = nullptr;
