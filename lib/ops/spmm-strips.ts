@@ -92,12 +92,14 @@ const allPlans = { 4: plansOf(4), 8: plansOf(8) };
  * of their lanes have columns.
  */
 export function stripPlans({ width }: Pick<SpmmFeatures, 'width'>, rows: StripHeight): readonly SpmmPlan[] {
-  return allPlans[rows].flatMap((plans, i) => {
+  const fitting: SpmmPlan[] = [];
+  for (const [i, plans] of allPlans[rows].entries()) {
     const [{ vector, lanes }] = plans;
     const tile = vector * lanes;
     const fits = vector === 8 ? width % tile === 0 : i === 0 || 2 * width > tile;
-    return fits ? plans : [];
-  });
+    if (fits) fitting.push(...plans);
+  }
+  return fitting;
 }
 
 /** The plan that is expected to be fastest; none where the operands do not fit. */
