@@ -57,15 +57,27 @@ export function choose<Plan extends { readonly variant: string }>(
   }
   const { plan, problem = 'no kernel' } = best;
   if (plan === undefined) throw new WarptileError('ERR_UNSUPPORTED', `variant: ${forced}: ${problem}`);
-  return {
-    plan,
-    // Described where they are asked for: products ask for the plan alone.
-    get candidates() {
-      return found.map(({ variant, plan, us, problem = 'no kernel' }) =>
-        plan === undefined ? { variant, problem } : { variant, us, parameters: describe(plan) },
-      );
-    },
-  };
+  return new Chosen(plan, found, describe);
+}
+
+/** A class: to make an object with a getter takes longer than to estimate thirty plans. */
+class Chosen<Plan extends { readonly variant: string }> implements Choice<Plan> {
+  readonly plan: Plan;
+  readonly #found: readonly Found<Plan>[];
+  readonly #describe: (plan: Plan) => string;
+
+  constructor(plan: Plan, found: readonly Found<Plan>[], describe: (plan: Plan) => string) {
+    this.plan = plan;
+    this.#found = found;
+    this.#describe = describe;
+  }
+
+  /** Described where they are asked for: products ask for the plan alone. */
+  get candidates(): readonly Candidate<Plan['variant']>[] {
+    return this.#found.map(({ variant, plan, us, problem = 'no kernel' }) =>
+      plan === undefined ? { variant, problem } : { variant, us, parameters: this.#describe(plan) },
+    );
+  }
 }
 
 /** 'row-group vector 4, lanes 8, splits 4, warps 2' */
