@@ -125,7 +125,7 @@ function describeParameters(plan: SpmmPlan): string {
     plan;
   if (variant === 'panel') return `rows ${warps * warpRows}, cluster ${cluster}`;
   const loads = piece < vector ? `vector ${vector} by ${piece}` : `vector ${vector}`;
-  if (variant === 'stream') return `${loads}, lanes ${lanes}, blocks ${blockItems}, warps ${warpItems}`;
+  if (variant === 'stream') return `${loads}, blocks ${blockItems}, warps ${warpItems}`;
   if (variant === 'row-bins') {
     return `${loads}, lanes ${lanes}, splits ${splits}, blocks ${blockItems}, warps ${warpItems}`;
   }

@@ -6,11 +6,13 @@ import { dtypeInfo } from '../tensor/dtype.js';
 import { type DenseOperands, gathersFar, type LaneColumns, memoryTimes } from './spmm-gather-plans.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 
-const shapes = (vector: number, piece: number, ...lanes: number[]): LaneColumns[] =>
-  lanes.map((each) => ({ vector, piece, lanes: each }));
-const allShapes = {
-  4: { wholes: shapes(4, 4, 8), pairs: shapes(4, 2, 8, 16), singles: shapes(4, 1, 8, 32) },
-  2: { wholes: shapes(8, 8, 8), pairs: shapes(8, 2, 8, 16), singles: shapes(4, 1, 8) },
+const lanes = 8;
+const shape = (vector: number, piece: number): LaneColumns => ({ vector, piece, lanes });
+const narrowest = shape(4, 1);
+// The narrowest first.
+const shapes = {
+  4: { wholes: [shape(4, 4)], pairs: [shape(4, 2), shape(8, 2)], singles: [narrowest, shape(8, 1)] },
+  2: { wholes: [shape(8, 8)], pairs: [narrowest, shape(8, 2)], singles: [narrowest, shape(8, 1)] },
 };
 
 /** @internal Why it cannot run; of a matrix in CSR whose rows of B are near. */
@@ -18,10 +20,8 @@ export function streamProblem({ bins, batch, width }: SpmmFeatures): string | un
   if (bins === undefined) return 'rows are few or long, and about equally so';
   if (batch > mostInGrid) return `needs a batch of at most ${mostInGrid}`;
   if (width > 1 && width < fewestColumns) return `needs ${fewestColumns} columns of B or more, or one`;
-  return width > mostInGrid * narrowestTile ? 'has too many columns of B' : undefined;
+  return width > mostInGrid * lanes * narrowest.vector ? 'has too many columns of B' : undefined;
 }
-
-const narrowestTile = 32;
 
 /** With fewer, more than half of the lanes would be idle. */
 const fewestColumns = 5;
@@ -46,12 +46,12 @@ export function streamPlans({
     warpItems,
   });
   if (width === 1) return [planOf({ vector: 1, piece: 1, lanes: 1 }, column)];
-  const { wholes, pairs, singles } = allShapes[dtypeInfo[dtype].bytes as 2 | 4];
-  // Of eight lanes some may have fewer columns than others, more of them none at all.
-  const fits = ({ vector, piece, lanes }: LaneColumns): boolean =>
-    2 * width > lanes * (lanes > 8 ? vector : piece);
-  const found = vectors ? wholes.filter(fits) : [...(inPairs ? pairs : []), ...singles].filter(fits);
-  if (found.length === 0) found.push(singles[0]);
+  const { wholes, pairs, singles } = shapes[dtypeInfo[dtype].bytes as 2 | 4];
+  // Of the narrowest some lanes may have fewer columns than others, of wider ones less than half of them none.
+  const found = (vectors ? wholes : inPairs ? pairs : singles).filter(
+    ({ vector, piece }, i) => 2 * width > lanes * (i === 0 && !vectors ? piece : vector),
+  );
+  if (found.length === 0) found.push(narrowest);
   return found.map((loads) => planOf(loads, stream));
 }
 
@@ -90,14 +90,14 @@ export function streamTime(features: SpmmFeatures, plan: SpmmPlan, memory = memo
     const long = column.blockItems > 0 ? model.column.long : 0;
     return model.column.start + Math.max(shared, rounds) + long + (column.segments > 0 ? model.segments : 0);
   }
-  const { piece, vector, lanes } = plan;
+  const { piece, vector } = plan;
   const tiles = Math.ceil(width / (lanes * vector)) * batch;
-  const groups = 32 / lanes;
-  const long = stream.longest / (stream.blockItems > 0 ? 4 * groups : stream.warpItems > 0 ? groups : 1);
-  const stages = Math.ceil(Math.max(long, stream.stretch) / 8);
+  const longest =
+    stream.blockItems > 0 ? stream.longest / 16 : stream.longest / (stream.warpItems > 0 ? 4 : 1);
+  const stages = Math.ceil(Math.max(longest, stream.stretch) / lanes);
   const far = gathersFar(features);
   if (piece < vector) {
-    const costs = pieceCosts[dtype === 'float32' ? 'float32' : 'half'][`${piece}x${lanes}`];
+    const costs = pieceCosts[dtype === 'float32' ? 'float32' : 'half'][`${vector}/${piece}`];
     const { start, entries, rows: perRow, stage, segments } = far ? costs.far : costs.near;
     const shared = (tiles * (stored * entries + rows * perRow)) / 1e6;
     return start + shared + stages * stage + (stream.segments > 0 ? segments : 0);
@@ -134,9 +134,9 @@ const pieceCost = (
 });
 
 /**
- * Of columns that are not loaded at once, by pieces and lanes, where rows of B are near and where they are far. Fitted to 380 random problems in
- * float32, off by 6 to 17 % (root mean square), and 120 in float16; sixteen lanes of half types, of which few were measured, as they compare
- * with eight in float32.
+ * Of columns that are not loaded at once, by those of a lane and of a piece, where rows of B are near and where they are far. Fitted to 460
+ * random problems in float32, off by 6 to 13 % (root mean square), and 160 in float16; eight single elements of half types, which were not
+ * measured then, as they compare with four in float32.
  */
 const pieceCosts: Readonly<
   Record<
@@ -145,14 +145,14 @@ const pieceCosts: Readonly<
   >
 > = {
   float32: {
-    '1x8': { near: pieceCost(4.4, 22.6, 33, 0.56, 2.4), far: pieceCost(0, 24.6, 88, 0, 2.8) },
-    '1x32': { near: pieceCost(0.7, 43.3, 134, 1.8, 0.3), far: pieceCost(3.3, 59.5, 287, 0.76, 0) },
-    '2x8': { near: pieceCost(4.3, 22.3, 27, 0.66, 2.2), far: pieceCost(0, 25.3, 84, 0, 1.7) },
-    '2x16': { near: pieceCost(3, 28.2, 59, 1.28, 2.5), far: pieceCost(0, 39, 157, 0.08, 3.7) },
+    '4/1': { near: pieceCost(4.6, 22.6, 30, 0.56, 2.1), far: pieceCost(0, 25, 84, 0.33, 1.9) },
+    '4/2': { near: pieceCost(4.5, 22.4, 30, 0.57, 2.1), far: pieceCost(0, 25.9, 79, 0, 1.9) },
+    '8/1': { near: pieceCost(5.8, 33.1, 75, 0.39, 2.8), far: pieceCost(0, 40.5, 142, 0, 0) },
+    '8/2': { near: pieceCost(6.6, 31.1, 72, 0, 2.6), far: pieceCost(0, 34.9, 150, 0, 0) },
   },
   half: {
-    '1x8': { near: pieceCost(3.8, 21.7, 24, 0.92, 1.8), far: pieceCost(3.8, 23.9, 20, 0.92, 1.8) },
-    '2x8': { near: pieceCost(5.4, 27.5, 7, 0.5, 2.3), far: pieceCost(5.4, 31.2, 22, 0, 1.8) },
-    '2x16': { near: pieceCost(3.8, 34.8, 15, 1, 2.6), far: pieceCost(5.4, 48, 41, 0, 3.8) },
+    '4/1': { near: pieceCost(3.6, 21.2, 24, 1.1, 1.5), far: pieceCost(0, 25.6, 28, 2.1, 5.2) },
+    '8/1': { near: pieceCost(4.8, 31, 59, 0.76, 2), far: pieceCost(0, 41, 60, 1, 0) },
+    '8/2': { near: pieceCost(5.7, 27.2, 3, 0.47, 2.4), far: pieceCost(0, 30.9, 51, 1.6, 0) },
   },
 };

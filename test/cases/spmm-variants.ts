@@ -289,7 +289,7 @@ const noItems = { blockItems: 0, warpItems: 0 };
 /** Every stream for operands that are loaded so. */
 export function forcedStreams(dtype: FloatDType, width: number, loads: Loads): ForcedPlan[] {
   const plans = streamPlans({ dtype, width, ...loads, bins: { stream: noItems, column: noItems } });
-  return plans.map((plan) => ({ name: `stream ${plan.vector}/${plan.piece}x${plan.lanes}`, plan }));
+  return plans.map((plan) => ({ name: `stream ${plan.vector}/${plan.piece}`, plan }));
 }
 
 // Stretches of 16 entries: long rows of a warp, of a block, in segments; many empty ones, at the beginning, in the middle and at the end.

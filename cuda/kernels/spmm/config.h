@@ -26,9 +26,9 @@ constexpr int kBinFill = 7;    // times that the warps fill the device before on
 constexpr int kBinRounds = 6;
 
 // Stream: a stretch of entries by a group of lanes, wherever rows end; one column: four entries a thread of a block.
+constexpr int kStreamLanes = 8;
 constexpr int kStreamWarps = 4;
 constexpr int kStreamThreads = 32 * kStreamWarps;
-constexpr int kStreamBlocks = 9;  // of a multiprocessor at least: warps in flight count more than what each has in flight
 constexpr int kColumnThreads = 256;
 constexpr int kColumnBlocks = 8;  // of a multiprocessor at least
 constexpr int kColumnEntries = kChunk * kColumnThreads;

@@ -137,9 +137,9 @@ bool has_bins(DType dtype, const SpmmPlan& plan) {
 bool has_stream(DType dtype, const SpmmPlan& plan) {
   if (plan.lanes == 1) return plan.vector == 1 && plan.piece == 1;
   const int most = whole_vector(dtype_bytes(dtype));
-  if (plan.vector == most && plan.piece == most) return plan.lanes == 8;
-  if (plan.vector == most && plan.piece == 2) return plan.lanes == 8 || plan.lanes == 16;
-  return plan.vector == 4 && plan.piece == 1 && (plan.lanes == 8 || (plan.lanes == 32 && most == 4));
+  if (plan.lanes != kStreamLanes) return false;
+  if (plan.piece == most) return plan.vector == most;
+  return (plan.vector == 4 || plan.vector == 8) && (plan.piece == 1 || (plan.piece == 2 && plan.vector >= most));
 }
 
 bool has_tiles(const SpmmPlan& plan, int tile_rows) {
@@ -151,7 +151,7 @@ bool has_tiles(const SpmmPlan& plan, int tile_rows) {
 }
 
 bool has_float_tiles(const SpmmPlan& plan, int tile_rows) {
-  const bool shape = (tile_rows == 32 || tile_rows == 64) && (plan.columns == 32 || plan.columns == 128);
+  const bool shape = tile_rows == 32 ? plan.columns == 32 || plan.columns == 128 : tile_rows == 64 && plan.columns == 128;
   return shape && power_of_two(plan.cluster, kMaxCluster);
 }
 

@@ -1,7 +1,7 @@
 // SpMM, CSR of short, uneven rows.        C[i,:] = alpha sum_p val[p] B[col[p],:] + beta C[i,:]
 // Layout    A: col/val[nnz], steps[nnz]: rows that end with an entry, itself and the empty ones after it, or 0;  B [k,n];  C [m,n];
 //           items [count]: first and past the last entry, row or ~slot, empty rows before it
-// Tiling    entries, not rows, are shared out: a group of 8 to 32 lanes takes a stretch of whole rows with about as many entries as every
+// Tiling    entries, not rows, are shared out: a group of 8 lanes takes a stretch of whole rows with about as many entries as every
 //           other, and 4 or 8 columns a lane, at once or in pieces (entries.cuh):
 //
 //               warp         | stretch | stretch | stretch | stretch |
@@ -10,7 +10,8 @@
 //           Rows longer than a stretch come first: a block or a warp each, whose groups take equal parts and add up their sums. Those
 //           too long for a block are cut, and their segments added by a second kernel.
 //           Grid: items along x, column tiles along y, so that the blocks of a time gather from a part of B that the L2 cache holds.
-// Memory    shared: 512 to 2048 bytes; 56 registers, for 36 warps a multiprocessor
+// Memory    shared: 512 or 1024 bytes; 56 registers, for 36 warps a multiprocessor; 72 for 28 where the pieces of a lane are eight
+//           registers an entry: whole vectors are gathered faster by more warps with fewer columns
 // Roofline  nnz (bytes of val + 5) + gathered rows of B + C: bound by the L2 cache, from which it gathers 5.5 to 6.5 TB/s on an H200.
 //           Rows of B are loaded four at a time wherever rows of A end: the next entries are on their way by then
 // Numerics  float32 accumulators, entries of a row in order, parts of long rows in a fixed order: bitwise repeatable.
@@ -54,20 +55,21 @@ struct StreamParams {
   int64_t segments;
 };
 
-// Of a group of lanes in a part of a round that is unrolled.
-constexpr int kEntriesAtOnce = 8;
+// Blocks of a multiprocessor at least: warps in flight count more than what each has in flight. Single elements take a register each.
+template <typename T, typename Columns>
+constexpr int kStreamBlocks = Columns::kVector * (Columns::kPiece == 1 ? 4 : sizeof(T)) <= kVectorBytes ? 9 : 7;
 
 // kAdds: beta is not 0.
 template <typename T, typename Columns, bool kAdds>
-__global__ void __launch_bounds__(kStreamThreads, kStreamBlocks) spmm_stream_kernel(const StreamParams<T> p) {
-  constexpr int kVector = Columns::kVector, kLanes = Columns::kLanes, kTile = Columns::kTile;
-  constexpr int kGroups = kWarpSize / kLanes;
-  constexpr int kUnrolled = kEntriesAtOnce / kChunk;
+__global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Columns>) spmm_stream_kernel(const StreamParams<T> p) {
+  static_assert(Columns::kLanes == kStreamLanes);
+  constexpr int kVector = Columns::kVector, kTile = Columns::kTile;
+  constexpr int kGroups = kWarpSize / kStreamLanes;
   __shared__ float warp_sums[kStreamWarps * kTile];
   const int lane = threadIdx.x % kWarpSize;
   const int warp = threadIdx.x / kWarpSize;
-  const int own = lane % kLanes;
-  const int group = lane / kLanes;
+  const int own = lane % kStreamLanes;
+  const int group = lane / kStreamLanes;
   const bool by_block = blockIdx.x < p.block_items;
   const bool by_warp = !by_block && blockIdx.x < p.block_items + p.warp_blocks;
   // Of a block or a warp; the items of the groups follow those.
@@ -126,9 +128,8 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks) spmm_stream_ker
   };
   end_rows(empty_before);
   while (__any_sync(kFullMask, first < last)) {
-    const int held = last - first;
-    const int remaining = inside ? held : 0;
-    first = min(first + kLanes, last);
+    const int remaining = inside ? last - first : 0;
+    first = min(first + kStreamLanes, last);
     int next_columns = 0;
     int next_steps = 0;
     float next_factors = 0;
@@ -137,20 +138,18 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks) spmm_stream_ker
       next_factors = to_float(values[first + own]);
       next_steps = p.steps[first + own];
     }
-#pragma unroll kUnrolled
-    for (int from = 0; from < kLanes; from += kChunk) {
-      // Few stretches fill a round of wide groups.
-      if (kLanes > kEntriesAtOnce && !__any_sync(kFullMask, from < held)) break;
+#pragma unroll
+    for (int from = 0; from < kStreamLanes; from += kChunk) {
       Pack<T, kVector> rows[kChunk];
 #pragma unroll
       for (int u = 0; u < kChunk; ++u) {
-        const int column_of = __shfl_sync(kFullMask, columns, from + u, kLanes);
+        const int column_of = __shfl_sync(kFullMask, columns, from + u, kStreamLanes);
         if (from + u < remaining) rows[u] = Columns::load(row_of(b, column_of, p.row_bytes), pieces);
       }
 #pragma unroll
       for (int u = 0; u < kChunk; ++u) {
-        const float factor = __shfl_sync(kFullMask, factors, from + u, kLanes);
-        const int step = __shfl_sync(kFullMask, steps, from + u, kLanes);
+        const float factor = __shfl_sync(kFullMask, factors, from + u, kStreamLanes);
+        const int step = __shfl_sync(kFullMask, steps, from + u, kStreamLanes);
         if (from + u < remaining) add_entry<Columns>(factor, rows[u], pieces, sum);
         end_rows(step);
       }
@@ -163,7 +162,7 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks) spmm_stream_ker
 
   // No row ended: its parts are in the groups.
 #pragma unroll
-  for (int offset = kLanes; offset < kWarpSize; offset *= 2) {
+  for (int offset = kStreamLanes; offset < kWarpSize; offset *= 2) {
 #pragma unroll
     for (int v = 0; v < kVector; ++v) sum[v] += __shfl_xor_sync(kFullMask, sum[v], offset);
   }
@@ -203,7 +202,7 @@ StreamParams<T> stream_params(const SpmmParams& params, float* partial) {
 
 template <typename T, typename Columns>
 Status launch_stream_columns(const SpmmParams& params, const LaunchContext& context) {
-  constexpr int kItems = kStreamWarps * kWarpSize / Columns::kLanes;
+  constexpr int kItems = kStreamWarps * kWarpSize / kStreamLanes;
   float* partial = nullptr;
   WARPTILE_RETURN_IF_ERROR(allocate_segments(params, context, &partial));
   const auto p = stream_params<T>(params, partial);
@@ -218,22 +217,22 @@ Status launch_stream_columns(const SpmmParams& params, const LaunchContext& cont
   return add_segments<T>(params, context, partial);
 }
 
-// Requires has_stream(params.dtype, params.plan), of eight lanes and more, and `steps`.
+// Requires has_stream(params.dtype, params.plan), of eight lanes, and `steps`.
 template <typename T>
 Status launch_stream(const SpmmParams& params, const LaunchContext& context) {
   constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
-  const SpmmPlan& plan = params.plan;
-  if (plan.piece == 1) {
+  const int vector = params.plan.vector, piece = params.plan.piece;
+  if (piece == 1) {
+    return vector == 4 ? launch_stream_columns<T, LaneColumns<4, 1, kStreamLanes>>(params, context)
+                       : launch_stream_columns<T, LaneColumns<8, 1, kStreamLanes>>(params, context);
+  }
+  if (piece == 2) {
     if constexpr (kVector == 4) {
-      if (plan.lanes == 32) return launch_stream_columns<T, LaneColumns<4, 1, 32>>(params, context);
+      if (vector == 4) return launch_stream_columns<T, LaneColumns<4, 2, kStreamLanes>>(params, context);
     }
-    return launch_stream_columns<T, LaneColumns<4, 1, 8>>(params, context);
+    return launch_stream_columns<T, LaneColumns<8, 2, kStreamLanes>>(params, context);
   }
-  if (plan.piece == 2) {
-    return plan.lanes == 8 ? launch_stream_columns<T, LaneColumns<kVector, 2, 8>>(params, context)
-                           : launch_stream_columns<T, LaneColumns<kVector, 2, 16>>(params, context);
-  }
-  return launch_stream_columns<T, LaneColumns<kVector, kVector, 8>>(params, context);
+  return launch_stream_columns<T, LaneColumns<kVector, kVector, kStreamLanes>>(params, context);
 }
 
 }  // namespace warptile::spmm_kernels
