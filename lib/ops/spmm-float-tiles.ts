@@ -38,6 +38,12 @@ interface BlockCosts {
   readonly block: number;
 }
 
+/** In whole waves while blocks are few; but of three blocks the last one shares a multiprocessor with what is left of the other two. */
+function wavesOf(load: number): number {
+  if (load > 2 && load <= 3) return Math.max(2.5, load);
+  return load < 4 ? Math.ceil(load) : load + 0.5;
+}
+
 /** @internal */
 export function floatTilesTime(
   features: SpmmFeatures,
@@ -52,7 +58,7 @@ export function floatTilesTime(
   const blocks = Math.max(1, items) * Math.ceil(width / columns) * batch * cluster;
   const steps = Math.ceil(Math.max(1, count / Math.max(1, items)) / cluster);
   const load = blocks / (device.multiprocessors * model.reached[cluster]);
-  const waves = load < 4 ? Math.ceil(load) : load + 0.5;
+  const waves = wavesOf(load);
   const most = Math.max(steps, Math.ceil(longest / cluster));
   const us =
     overlapped(
