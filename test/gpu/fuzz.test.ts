@@ -14,7 +14,7 @@ import { cudaBackend } from './support.js';
 type Marshal = (command: CommandWriter, call: object) => void;
 const marshals = cudaOperations as unknown as Record<string, Marshal>;
 
-const casesEach = 6;
+const casesEach = 40;
 const roundsEach = 60;
 // Small, so that no changed size makes a long kernel.
 const bufferBytes = 256 * 1024;

@@ -148,7 +148,8 @@ __device__ __forceinline__ void store_strip_row(const StripParams& p, int64_t pr
                                                 Pack<float, 4> total) {
   const int64_t row = static_cast<int64_t>(item.x) * kRows + inner;
   if (row >= p.rows || column >= p.n) return;
-  if (item.w >= 0) {
+  // Where the table is not of these strips, nothing outside of the workspace is written.
+  if (item.w >= 0 && item.w < p.parts) {
     store_pack<float, 4>(p.partial + ((problem * p.parts + item.w) * kRows + inner) * p.n + column, total);
     return;
   }
