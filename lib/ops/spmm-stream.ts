@@ -97,7 +97,7 @@ export function streamTime(features: SpmmFeatures, plan: SpmmPlan, memory = memo
   const stages = Math.ceil(Math.max(longest, stream.stretch) / lanes);
   const far = gathersFar(features);
   if (piece < vector) {
-    const costs = pieceCosts[dtype === 'float32' ? 'float32' : 'half'][`${vector}/${piece}`];
+    const costs = pieceCosts[dtype === 'float32' ? 'float32' : 'half'][vector][piece];
     const { start, entries, rows: perRow, stage, segments } = far ? costs.far : costs.near;
     const shared = (tiles * (stored * entries + rows * perRow)) / 1e6;
     return start + shared + stages * stage + (stream.segments > 0 ? segments : 0);
@@ -110,7 +110,7 @@ export function streamTime(features: SpmmFeatures, plan: SpmmPlan, memory = memo
   return rival * (model.start + us + (stream.segments > 0 ? model.segments : 0));
 }
 
-/** Microseconds of a launch; of a million entries and rows of a column tile; of a stage of eight entries; of rows that are cut. */
+/** Microseconds: of a launch, of a million entries and rows of a column tile, of a stage of eight entries, of rows that are cut. */
 interface PieceCosts {
   readonly start: number;
   readonly entries: number;
@@ -119,19 +119,10 @@ interface PieceCosts {
   readonly segments: number;
 }
 
-const pieceCost = (
-  start: number,
-  entries: number,
-  rows: number,
-  stage: number,
-  segments: number,
-): PieceCosts => ({
-  start,
-  entries,
-  rows,
-  stage,
-  segments,
-});
+interface Distances {
+  readonly near: PieceCosts;
+  readonly far: PieceCosts;
+}
 
 /**
  * Of columns that are not loaded at once, by those of a lane and of a piece, where rows of B are near and where they are far. Fitted to 460
@@ -139,20 +130,46 @@ const pieceCost = (
  * measured then, as they compare with four in float32.
  */
 const pieceCosts: Readonly<
-  Record<
-    'float32' | 'half',
-    Readonly<Record<string, { readonly near: PieceCosts; readonly far: PieceCosts }>>
-  >
+  Record<'float32' | 'half', Readonly<Record<number, Readonly<Record<number, Distances>>>>>
 > = {
   float32: {
-    '4/1': { near: pieceCost(4.6, 22.6, 30, 0.56, 2.1), far: pieceCost(0, 25, 84, 0.33, 1.9) },
-    '4/2': { near: pieceCost(4.5, 22.4, 30, 0.57, 2.1), far: pieceCost(0, 25.9, 79, 0, 1.9) },
-    '8/1': { near: pieceCost(5.8, 33.1, 75, 0.39, 2.8), far: pieceCost(0, 40.5, 142, 0, 0) },
-    '8/2': { near: pieceCost(6.6, 31.1, 72, 0, 2.6), far: pieceCost(0, 34.9, 150, 0, 0) },
+    4: {
+      1: {
+        near: { start: 4.6, entries: 22.6, rows: 30, stage: 0.56, segments: 2.1 },
+        far: { start: 0, entries: 25, rows: 84, stage: 0.33, segments: 1.9 },
+      },
+      2: {
+        near: { start: 4.5, entries: 22.4, rows: 30, stage: 0.57, segments: 2.1 },
+        far: { start: 0, entries: 25.9, rows: 79, stage: 0, segments: 1.9 },
+      },
+    },
+    8: {
+      1: {
+        near: { start: 5.8, entries: 33.1, rows: 75, stage: 0.39, segments: 2.8 },
+        far: { start: 0, entries: 40.5, rows: 142, stage: 0, segments: 0 },
+      },
+      2: {
+        near: { start: 6.6, entries: 31.1, rows: 72, stage: 0, segments: 2.6 },
+        far: { start: 0, entries: 34.9, rows: 150, stage: 0, segments: 0 },
+      },
+    },
   },
   half: {
-    '4/1': { near: pieceCost(3.6, 21.2, 24, 1.1, 1.5), far: pieceCost(0, 25.6, 28, 2.1, 5.2) },
-    '8/1': { near: pieceCost(4.8, 31, 59, 0.76, 2), far: pieceCost(0, 41, 60, 1, 0) },
-    '8/2': { near: pieceCost(5.7, 27.2, 3, 0.47, 2.4), far: pieceCost(0, 30.9, 51, 1.6, 0) },
+    4: {
+      1: {
+        near: { start: 3.6, entries: 21.2, rows: 24, stage: 1.1, segments: 1.5 },
+        far: { start: 0, entries: 25.6, rows: 28, stage: 2.1, segments: 5.2 },
+      },
+    },
+    8: {
+      1: {
+        near: { start: 4.8, entries: 31, rows: 59, stage: 0.76, segments: 2 },
+        far: { start: 0, entries: 41, rows: 60, stage: 1, segments: 0 },
+      },
+      2: {
+        near: { start: 5.7, entries: 27.2, rows: 3, stage: 0.47, segments: 2.4 },
+        far: { start: 0, entries: 30.9, rows: 51, stage: 1.6, segments: 0 },
+      },
+    },
   },
 };
