@@ -7,15 +7,8 @@ import { bestOf, type Candidate, type Choice, choose, type Found } from '../plan
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
-import {
-  binPlans,
-  binTime,
-  groupPlans,
-  groupTime,
-  type MemoryTimes,
-  memoryTimes,
-  splitTime,
-} from './spmm-gather-plans.js';
+import { binPlans, binTime, groupPlans, groupTime, splitTime } from './spmm-gather-plans.js';
+import { type MemoryTimes, memoryTimes } from './spmm-memory.js';
 import { panelPlans, panelProblem, panelTime } from './spmm-panel.js';
 import { streamPlans, streamProblem, streamTime } from './spmm-stream.js';
 import { bestStripPlan, type StripFeatures, stripOperandsProblem, stripsProblem } from './spmm-strips.js';

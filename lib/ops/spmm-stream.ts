@@ -3,7 +3,8 @@
 import { noParameters, type SpmmPlan } from '../backends/calls/spmm.js';
 import { mostInGrid } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
-import { type DenseOperands, gathersFar, type LaneColumns, memoryTimes } from './spmm-gather-plans.js';
+import type { DenseOperands, LaneColumns } from './spmm-gather-plans.js';
+import { gathersFar, memoryTimes } from './spmm-memory.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 
 const lanes = 8;

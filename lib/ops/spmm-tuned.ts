@@ -13,7 +13,8 @@ import {
   type TunedPlan,
 } from '../planning/tuning.js';
 import { plansWithPadding } from './padding.js';
-import { binPlans, binTime, groupPlans, groupTime, memoryTimes } from './spmm-gather-plans.js';
+import { binPlans, binTime, groupPlans, groupTime } from './spmm-gather-plans.js';
+import { memoryTimes } from './spmm-memory.js';
 import { panelPlans, panelTime } from './spmm-panel.js';
 import { describePlan, paddedSpmm, type SpmmFeatures, selectSpmm, spmmVariantsFor } from './spmm-plan.js';
 import { streamPlans, streamTime } from './spmm-stream.js';
