@@ -104,6 +104,24 @@ describe('prepare', () => {
     expect(device.memory()).toMatchObject({ used: 0, handles: 0 });
   });
 
+  test('what it says will run is what runs', () => {
+    const random = new Random('three tenths');
+    const rowPointers = [0];
+    const columnIndices: number[] = [];
+    for (let row = 0; row < 512; ++row) {
+      for (let column = 0; column < 512; ++column) if (random.unit() < 0.3) columnIndices.push(column);
+      rowPointers.push(columnIndices.length);
+    }
+    const a = device.csr({ shape: [512, 512], rowPointers, columnIndices });
+    const runs = (n: number): string => explainSpmm(a, device.empty([512, n])).variant;
+    // Expected to be faster than tiles, of which there is no copy then, but not by so much that it would be made beside a panel.
+    expect(runs(512)).toBe('panel');
+    expect(a.prepare({ n: 512 })).toBe('strips');
+    expect(runs(512)).toBe('strips');
+    expect(a.prepare({ n: 512 })).toBe('strips');
+    expect(runs(508)).toBe('panel');
+  });
+
   test('a recorded copy follows its values, and outlives the matrix', async () => {
     const [a, b, c] = [make(), operand(8), device.zeros([70, 8], 'float16')];
     a.prepare({ n: 8, variant: 'tiles' });

@@ -46,6 +46,8 @@ function release(memory: readonly Storage[]): void {
 export class PackedCopy<Call> implements DerivedCopy {
   /** What a call carries. */
   readonly call: Call;
+  /** Columns of B for which preparing found it to be the fastest, of all copies that it might have made. */
+  readonly widths = new Set<number>();
   readonly #source: BackendBuffer;
   readonly #memory: readonly Storage[];
   readonly #fill: () => void;

@@ -63,10 +63,14 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
   if (chosen === 'tiles' && values.tiles === undefined) {
     const { rows } = tiles as TileFeatures;
     values.tiles = tiledCopy(matrix, rows);
-  } else if (chosen === 'strips' && values.strips === undefined) {
+  } else if (chosen === 'strips') {
     const { rows } = strips as StripFeatures;
     const { strips: counted } = matrix.topology.strips as StripCounts;
-    values.strips = stripCopy(matrix, rows, counted[rows]);
+    values.strips ??= stripCopy(matrix, rows, counted[rows]);
+    if (asked === undefined && !values.strips.widths.has(width)) {
+      values.strips.widths.add(width);
+      matrix.lastPlan = undefined;
+    }
   }
   return chosen;
 }

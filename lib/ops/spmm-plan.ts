@@ -205,6 +205,8 @@ function strips(features: SpmmFeatures, device: PlanDevice, others: readonly Spm
   if (problem !== undefined) return ruledOut('strips', problem);
   if (features.strips === undefined) return ruledOut('strips', 'needs an up-to-date copy: prepare({ n })');
   const best = bestStripPlan(features, features.strips, device);
+  // It was compared with everything then, also with tiles of which there is no copy now.
+  if (features.strips.chosen) return best;
   const rival = others.reduce((a, b) => (b.us < a.us ? b : a));
   return { ...best, us: best.us * overestimated[rival.variant] };
 }

@@ -15,6 +15,8 @@ export interface StripFeatures {
   readonly items: number;
   readonly longest: number;
   readonly parts: number;
+  /** Preparing chose it for this width. */
+  readonly chosen?: boolean;
 }
 
 /** Matches kSpmmMaxStripSpan of cuda/api/spmm.h. */

@@ -212,7 +212,7 @@ function featuresFor(
     vectors: features.vectors && alignment === 16,
     pairs: features.pairs && alignment >= 2 * dtypeInfo[matrix.dtype].bytes,
     tiles: tiles?.call,
-    strips: strips?.call,
+    strips: strips?.widths.has(width) ? { ...strips.call, chosen: true } : strips?.call,
   };
 }
 
