@@ -120,7 +120,7 @@ export class PackedCopy<Call> implements DerivedCopy {
   }
 
   dispose(): void {
-    if (--this.#references > 0) return;
+    if (--this.#references !== 0) return;
     dropped.unregister(this);
     release(this.#memory);
   }
