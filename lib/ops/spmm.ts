@@ -184,12 +184,11 @@ export function spmmProblem<D extends FloatDType>(
   return { matrix, transposeA, dense, start, batch, features };
 }
 
-/** Bytes that kernels tell apart: vectors, pairs, single elements. */
-const alignments = [16, 8, 4, 2] as const;
-type Alignment = (typeof alignments)[number];
-
-const alignmentOf = (offsets: number): Alignment =>
-  alignments.find((bytes) => offsets % bytes === 0) as Alignment;
+/** The largest power of two that divides all offsets, of 16 bytes at most: more makes no difference to a kernel. */
+function alignmentOf(offsets: number): number {
+  const bits = offsets | 16;
+  return bits & -bits;
+}
 
 /** The copies of the values that are up to date. */
 function freshCopies({ values: { tiles, strips } }: SparseMatrix): Pick<Tensor, 'tiles' | 'strips'> {
@@ -200,7 +199,7 @@ function featuresFor(
   matrix: SparseMatrix,
   width: number,
   batch: number,
-  alignment: Alignment,
+  alignment: number,
   farRows: boolean,
 ): SpmmFeatures {
   const features = featuresOf(matrix, width);
@@ -221,7 +220,7 @@ function planFor(
   a: SparseMatrix,
   width: number,
   batch: number,
-  alignment: Alignment,
+  alignment: number,
   farRows: boolean,
   variant: SpmmVariant | 'auto',
 ): SpmmPlan {
