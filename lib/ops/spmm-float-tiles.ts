@@ -3,7 +3,7 @@
 import type { PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import type { TileFeatures, TileShape } from './spmm-tiles-plan.js';
-import { overlapped, unaligned } from './spmm-time.js';
+import { overlapped, unaligned, wavesOf } from './spmm-time.js';
 
 /** @internal Rows of a tile. */
 export const floatTileSizes = [32, 64] as const;
@@ -38,12 +38,6 @@ interface BlockCosts {
   readonly block: number;
 }
 
-/** In whole waves while blocks are few; but of three blocks the last one shares a multiprocessor with what is left of the other two. */
-function wavesOf(load: number): number {
-  if (load > 2 && load <= 3) return Math.max(2.5, load);
-  return load < 4 ? Math.ceil(load) : load + 0.5;
-}
-
 /** @internal */
 export function floatTilesTime(
   features: SpmmFeatures,
@@ -58,7 +52,8 @@ export function floatTilesTime(
   const blocks = Math.max(1, items) * Math.ceil(width / columns) * batch * cluster;
   const steps = Math.ceil(Math.max(1, count / Math.max(1, items)) / cluster);
   const load = blocks / (device.multiprocessors * model.reached[cluster]);
-  const waves = wavesOf(load);
+  // Of three blocks the last one shares a multiprocessor with what is left of the other two.
+  const waves = load > 2 && load <= 3 ? Math.max(2.5, load) : wavesOf(load);
   const most = Math.max(steps, Math.ceil(longest / cluster));
   const us =
     overlapped(

@@ -3,7 +3,7 @@
 import { noParameters, type SpmmPlan } from '../backends/calls/spmm.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { overlapped } from './spmm-time.js';
+import { overlapped, wavesOf } from './spmm-time.js';
 
 /** Matches cuda/kernels/spmm/panel.cuh: warps of a block, rows of a warp, columns of a panel. */
 const warps = 16;
@@ -72,7 +72,7 @@ export function panelTime(features: SpmmFeatures, device: PlanDevice, plan: Spmm
   const pair = warpRows <= 4 && (share + 1) * rowBytes <= model.half;
   const blocks = rowBlocks * Math.ceil(width / panelColumns) * batch * cluster;
   const load = blocks / (device.multiprocessors * model.reached[cluster]);
-  const waves = load < 4 ? Math.ceil(load) : load + 0.5;
+  const waves = wavesOf(load);
   const skew = Math.min(20, (longestRow * rows) / Math.max(1, stored) - 1);
   const block =
     model.block +

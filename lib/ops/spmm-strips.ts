@@ -4,7 +4,7 @@ import { noParameters, type SpmmPlan, type StripHeight } from '../backends/calls
 import { bestOf, type Found } from '../planning/choice.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { overlapped } from './spmm-time.js';
+import { overlapped, wavesOf } from './spmm-time.js';
 
 /** A copy in strips, built or thought of. */
 export interface StripFeatures {
@@ -128,7 +128,7 @@ export function stripsTime(
   const items = Math.max(1, strips.items);
   const across = Math.ceil(width / (vector * lanes)) * batch;
   const load = (Math.ceil((items * warps) / warpsOfBlock) * across) / device.multiprocessors;
-  const waves = load < 4 ? Math.ceil(load) : load + 0.5;
+  const waves = wavesOf(load);
   const taken = Math.ceil(count / items / round / warps) * round;
   const touched = width * batch * (Math.min(columns, count) + rows) + count * (1 + strips.rows);
   const us = overlapped(

@@ -12,5 +12,8 @@ export function overlapped(
   return start + longest + overlap * (a + b + c + d + e - longest);
 }
 
+/** @internal Waves of so many blocks a multiprocessor: whole ones while they are few. */
+export const wavesOf = (load: number): number => (load < 4 ? Math.ceil(load) : load + 0.5);
+
 /** @internal How much longer tiles take where rows are copied element by element; a single column fares worst. */
 export const unaligned = (width: number, several: number): number => (width === 1 ? 2 : several);
