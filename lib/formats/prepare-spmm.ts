@@ -104,11 +104,11 @@ function stripsFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean)
   if (!isPossible(stripsProblem(features), asked)) return undefined;
   const card = planDevice(matrix.device);
   const counted = (matrix.topology.strips as StripCounts).strips;
-  const time = (strips: StripFeatures): { us: number } => ({ us: bestWithStrips(features, strips, card) });
+  const bestFor = (strips: StripFeatures): SpmmFound => bestWithStrips(features, strips, card);
   const held = matrix.values.strips?.call;
   const share = (rows: StripHeight): StripFeatures => ({ ...counted[rows].shares, rows });
   const { found: strips, best } =
-    held === undefined ? fastest(stripHeights, share, time) : { found: held, best: time(held) };
+    held === undefined ? fastest(stripHeights, share, bestFor) : { found: held, best: bestFor(held) };
   if (best.us === Number.POSITIVE_INFINITY) {
     isPossible(stripOperandsProblem(features), asked);
     return undefined;
@@ -123,19 +123,19 @@ function isPossible(problem: string | undefined, asked: boolean): boolean {
   return problem === undefined;
 }
 
-/** The height with the least time, and what takes that. */
-function fastest<H extends TileHeight | StripHeight, F, B extends { readonly us: number }>(
+/** The height with the fastest plan, and that. */
+function fastest<H extends TileHeight | StripHeight, F>(
   heights: readonly H[],
   share: (rows: H) => F,
-  bestFor: (features: F) => B,
-): { found: F; best: B } {
-  let fastest: { found: F; best: B } | undefined;
+  bestFor: (features: F) => SpmmFound,
+): { found: F; best: SpmmFound } {
+  let least: { found: F; best: SpmmFound } | undefined;
   for (const rows of heights) {
     const found = share(rows);
     const best = bestFor(found);
-    if (fastest === undefined || best.us < fastest.best.us) fastest = { found, best };
+    if (least === undefined || best.us < least.best.us) least = { found, best };
   }
-  return fastest as { found: F; best: B };
+  return least as { found: F; best: SpmmFound };
 }
 
 /** Whether a copy of so many bytes is worth its memory; throws where it is not but was asked for. */

@@ -98,9 +98,9 @@ export function bestWithTiles(features: SpmmFeatures, tiles: TileFeatures, devic
   return withCopies(features, (problem) => bestTilePlan(problem, tiles, device));
 }
 
-/** @internal The microseconds of the best plan with strips, built or thought of; infinite where none fits the operands. */
-export function bestWithStrips(features: SpmmFeatures, strips: StripFeatures, device: PlanDevice): number {
-  return withCopies(features, (problem) => bestStripPlan(problem, strips, device)).us;
+/** @internal The best plan with strips, built or thought of; infinite microseconds where none fits the operands. */
+export function bestWithStrips(features: SpmmFeatures, strips: StripFeatures, device: PlanDevice): SpmmFound {
+  return withCopies(features, (problem) => bestStripPlan(problem, strips, device));
 }
 
 function withCopies(features: SpmmFeatures, find: (problem: SpmmFeatures) => SpmmFound): SpmmFound {
