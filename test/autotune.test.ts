@@ -11,7 +11,6 @@ import {
 import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import type { SddmmPlan } from '../lib/backends/calls/sddmm.js';
-import type { SpmmPlan } from '../lib/backends/calls/spmm.js';
 import {
   AutotuneCache,
   autotuneSddmm,
@@ -33,6 +32,7 @@ import { judge, measureCandidates } from '../lib/planning/autotune.js';
 import { type AutotuneEntry, defaultAutotuneFile } from '../lib/planning/autotune-cache.js';
 import { errorOf, rejectionOf } from './harness/errors.js';
 import { spmmFeatures } from './harness/plan-features.js';
+import { recordSpmmCalls } from './harness/record-calls.js';
 
 let folder: string;
 let file: string;
@@ -232,37 +232,26 @@ describe('autotuneSpmm', () => {
       return times(graphs)[call++ % graphs];
     };
   }
-  /** The plans that reach the backend. */
-  function spy(of: Device = device): SpmmPlan[] {
-    const plans: SpmmPlan[] = [];
-    const { operations } = of.backend;
-    const run = operations.spmm;
-    operations.spmm = (call) => {
-      plans.push(call.plan);
-      run(call);
-    };
-    return plans;
-  }
   const thirdIsFastest = (count: number): number[] =>
     Array.from({ length: count }, (_, i) => (i === 2 ? 1 : 2));
 
   test('remembers the fastest, which spmm then runs, here and in the next process', async () => {
     const [a, b] = [make(), operand()];
-    const plans = spy();
+    const calls = recordSpmmCalls(device);
     spmm(a, b);
     expect(explainSpmm(a, b).reason).toMatch(/expected to take/);
     fakeTimes(thirdIsFastest);
     const tuning = await autotuneSpmm(a, b);
     expect(tuning.measured.length).toBeGreaterThan(2);
     expect(tuning.choice).toBe(tuning.measured[2].name);
-    expect(tuning.planned).toBe(spmmPlanName(plans[0]));
+    expect(tuning.planned).toBe(spmmPlanName(calls[0].plan));
     expect(tuning.plannedUs).toBe(2 * tuning.us);
     spmm(a, b);
-    expect(spmmPlanName(plans[plans.length - 1])).toBe(tuning.choice);
+    expect(spmmPlanName(calls[calls.length - 1].plan)).toBe(tuning.choice);
     expect(explainSpmm(a, b).reason).toMatch(/measured to take .* us, where .* takes/);
     // A forced variant is not overruled, nor is another class of problems.
     spmm(a, b, { variant: 'row-split' });
-    expect(plans[plans.length - 1].variant).toBe('row-split');
+    expect(calls[calls.length - 1].plan.variant).toBe('row-split');
     expect(explainSpmm(make(device, 400), b).reason).toMatch(/expected/);
     const next = await openDevice('cpu', { autotune: { file } });
     expect(explainSpmm(make(next), operand(next)).reason).toMatch(/measured/);

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
-import type { SpmmCall } from '../lib/backends/calls/spmm.js';
 import { transposeIndices } from '../lib/formats/transposed-pattern.js';
 import { CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 import { floatDTypes } from '../lib/tensor/dtype.js';
 import { errorOf } from './harness/errors.js';
+import { recordSpmmCalls } from './harness/record-calls.js';
 
 let device: Device;
 beforeEach(async () => {
@@ -263,13 +263,7 @@ describe('spmm with transposeA', () => {
     expect(
       explainSpmm(a, dense, { transposeA: true }).candidates.find(({ variant }) => variant === 'tiles')?.us,
     ).toBeGreaterThan(0);
-    const calls: SpmmCall[] = [];
-    const { operations } = device.backend;
-    const run = operations.spmm;
-    operations.spmm = (call) => {
-      calls.push(call);
-      run(call);
-    };
+    const calls = recordSpmmCalls(device);
     const out = device.zeros([40, 8], 'float16');
     const graph = device.capture(() => spmm(a, dense, { transposeA: true, variant: 'tiles', out }));
     expect(calls[0].tiles).toBeDefined();

@@ -1,9 +1,10 @@
 // What prepare builds, and how copies follow their values.
 
-import { type SpmmCall, tileHeights } from '../lib/backends/calls/spmm.js';
+import { tileHeights } from '../lib/backends/calls/spmm.js';
 import { countTiles, type PanelTiles, shareTable, shareTiles } from '../lib/formats/tile-counts.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 import { Random } from './harness/random.js';
+import { recordSpmmCalls } from './harness/record-calls.js';
 
 describe('prepare', () => {
   let device: Device;
@@ -31,17 +32,6 @@ describe('prepare', () => {
         dtype: 'float16',
       },
     );
-  /** The calls that reach the backend. */
-  const spy = (): SpmmCall[] => {
-    const calls: SpmmCall[] = [];
-    const { operations } = device.backend;
-    const run = operations.spmm;
-    operations.spmm = (call) => {
-      calls.push(call);
-      run(call);
-    };
-    return calls;
-  };
 
   test('changes the variant, not the result, and explain says so', async () => {
     const [a, b] = [make(), operand(64)];
@@ -63,7 +53,7 @@ describe('prepare', () => {
       const other = device.tensor(new Float32Array(a.nnz).fill(2), { dtype: 'float16' });
       const graph = way === 'a replay' ? device.capture(() => a.values.copyFrom(other)) : undefined;
       a.prepare({ n: 8, variant: 'tiles' });
-      const calls = spy();
+      const calls = recordSpmmCalls(device);
       spmm(a, b, { out: c, variant: 'tiles' });
       expect(calls[0].tiles).toBeDefined();
       if (graph !== undefined) graph.replay();
@@ -144,7 +134,7 @@ describe('prepare', () => {
     const [a, b, c] = [make(), operand(8), device.zeros([70, 8], 'float16')];
     const other = device.tensor(new Float32Array(a.nnz).fill(2), { dtype: 'float16' });
     a.prepare({ n: 8, variant: 'tiles' });
-    const calls = spy();
+    const calls = recordSpmmCalls(device);
     device.capture(() => {
       a.values.copyFrom(other);
       spmm(a, b, { out: c });

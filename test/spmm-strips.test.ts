@@ -1,5 +1,3 @@
-import type { SpmmCall } from '../lib/backends/calls/spmm.js';
-
 import { countAllStrips, countStrips } from '../lib/formats/strip-counts.js';
 import { shareTable, shareTiles } from '../lib/formats/tile-counts.js';
 import { type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
@@ -8,6 +6,7 @@ import { type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
 import { bestStripPlan, stripPlans, stripsTime } from '../lib/ops/spmm-strips.js';
 import { h200, spmmFeatures } from './harness/plan-features.js';
 import { Random } from './harness/random.js';
+import { recordSpmmCalls } from './harness/record-calls.js';
 
 const features = (change: Partial<SpmmFeatures> = {}): SpmmFeatures =>
   spmmFeatures({
@@ -154,13 +153,7 @@ describe('a copy in strips', () => {
     const [a, b] = [make(), operand(64)];
     const plain = await spmm(a, b).data();
     expect(a.prepare({ n: 64, variant: 'strips' })).toBe('strips');
-    const calls: SpmmCall[] = [];
-    const { operations } = device.backend;
-    const run = operations.spmm;
-    operations.spmm = (call) => {
-      calls.push(call);
-      run(call);
-    };
+    const calls = recordSpmmCalls(device);
     expect(explainSpmm(a, b).candidates.at(-1)).toMatchObject({ variant: 'strips', us: expect.any(Number) });
     expect(await spmm(a, b, { variant: 'strips' }).data()).toEqual(plain);
     expect(calls[0].strips).toBeDefined();

@@ -117,7 +117,7 @@ function makeCase(spec: Spec): OperationCase {
             const operand = transposeA ? transposedMatrix(matrix) : matrix;
             const rows = forced.tileRows;
             if (rows !== undefined) {
-              operand.values.tiles ??= device.unscoped(() => tiledCopy(operand, rows));
+              operand.values.tiles ??= tiledCopy(operand, rows);
             }
             const columns = { width, b: bFirst, out: outFirst };
             const call = spmmCall(operand, dense, out, 1, beta, 'row-split', columns);

@@ -113,13 +113,13 @@ export function makeSpmmCase(spec: SpmmSpec): OperationCase {
         const dense = device.tensor(b.stored, { shape: bShape, dtype, raw: true });
         if (forced?.tileRows !== undefined) {
           const rows = forced.tileRows;
-          matrix.values.tiles = device.unscoped(() => tiledCopy(matrix, rows));
+          matrix.values.tiles = tiledCopy(matrix, rows);
         }
         if (forced?.stripRows !== undefined) {
           const rows = forced.stripRows;
           const { rowPointers, columnIndices, columns } = pattern;
           const { strips } = countAllStrips(rowPointers, columnIndices, new Int32Array(columns));
-          matrix.values.strips = device.unscoped(() => stripCopy(matrix, rows, strips[rows]));
+          matrix.values.strips = stripCopy(matrix, rows, strips[rows]);
         }
         return {
           inputs: [...matrix.ownedTensors(), dense],
