@@ -21,7 +21,7 @@ enum class SpmmVariant : int {
 struct SpmmPlan {
   SpmmVariant variant = SpmmVariant::kRowSplit;
   // Row group, row bins, stream: columns of a lane, and consecutive ones of them that it loads at once: 1 and 1; 4 and 1; as many as 16
-  // bytes hold, all of them or 2; stream: or 8, and 1 or 2. Strips: columns of a lane, 4 or 8.
+  // bytes hold, all of them or 2; stream: or 8, and 1 or 2. Strips: 4 and 1, 2 or 4; 8 and 4.
   int vector = 1;
   int piece = 1;
   int lanes = 32;   // row group, row bins, stream, strips: lanes side by side over columns

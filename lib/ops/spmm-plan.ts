@@ -123,7 +123,7 @@ function describeParameters(plan: SpmmPlan): string {
     return `${loads}, lanes ${lanes}, splits ${splits}, blocks ${blockItems}, warps ${warpItems}`;
   }
   if (variant === 'row-group') return `${loads}, lanes ${lanes}, splits ${splits}, warps ${warps}`;
-  if (variant === 'strips') return `vector ${vector}, lanes ${lanes}, warps ${warps}`;
+  if (variant === 'strips') return `${loads}, lanes ${lanes}, warps ${warps}`;
   if (variant !== 'tiles') return '';
   return `${warps > 1 ? 'warpgroups' : 'warps'}, ${columns} columns, cluster ${cluster}`;
 }

@@ -34,8 +34,8 @@ export function stripsProblem(features: SpmmFeatures): string | undefined {
 }
 
 /** Why a copy in strips cannot be used for these operands. */
-export function stripOperandsProblem({ vectors, farRows, width }: SpmmFeatures): string | undefined {
-  if (!vectors) return 'needs rows at multiples of 16 bytes';
+export function stripOperandsProblem({ farRows, width }: SpmmFeatures): string | undefined {
+  if (width < 2) return 'needs two columns of B or more';
   if (farRows) return 'needs rows of B less than 4 GiB apart';
   return width > 32 * mostInGrid ? `needs at most ${32 * mostInGrid} columns of B` : undefined;
 }
@@ -78,27 +78,43 @@ const model = {
   /** Bytes a microsecond of operands that are read or written once. */
   memory: 2.397e6,
   parts: 2.5,
+  /** Of rows of B that are loaded in pieces. */
+  pieces: { 1: 1.25, 2: 1.15 },
 };
 
 const sharings = [1, 2, 4, 8] as const;
 
-// Made once, as those of tiles: to make them takes longer than to estimate them.
-const plansOf = (rows: StripHeight): readonly (readonly SpmmPlan[])[] =>
+// Made once, as those of tiles: to make them takes longer than to estimate them. By the rows of a strip and how rows of B are loaded.
+const plansOf = (rows: StripHeight, most: number): readonly (readonly SpmmPlan[])[] =>
   shapes[rows].map(({ vector, lanes }) =>
-    sharings.map((warps) => ({ ...noParameters, variant: 'strips', vector, lanes, warps })),
+    sharings.map((warps) => {
+      const piece = Math.min(vector, most);
+      return { ...noParameters, variant: 'strips', vector, piece, lanes, warps };
+    }),
   );
-const allPlans = { 4: plansOf(4), 8: plansOf(8) };
+const loadsOf = (
+  rows: StripHeight,
+): Readonly<Record<'wholes' | 'pairs' | 'singles', readonly (readonly SpmmPlan[])[]>> => ({
+  wholes: plansOf(rows, 4),
+  pairs: plansOf(rows, 2),
+  singles: plansOf(rows, 1),
+});
+const allPlans = { 4: loadsOf(4), 8: loadsOf(8) };
 
 /**
  * @internal Every plan that has a kernel for the copy and fits a width: whole tiles for wide lanes; others, but for the narrowest, where most
  * of their lanes have columns.
  */
-export function stripPlans({ width }: Pick<SpmmFeatures, 'width'>, rows: StripHeight): readonly SpmmPlan[] {
+export function stripPlans(
+  { width, vectors, pairs }: Pick<SpmmFeatures, 'width' | 'vectors' | 'pairs'>,
+  rows: StripHeight,
+): readonly SpmmPlan[] {
   const fitting: SpmmPlan[] = [];
-  for (const [i, plans] of allPlans[rows].entries()) {
+  const loads = vectors ? 'wholes' : pairs ? 'pairs' : 'singles';
+  for (const [i, plans] of allPlans[rows][loads].entries()) {
     const [{ vector, lanes }] = plans;
     const tile = vector * lanes;
-    const fits = vector === 8 ? width % tile === 0 : i === 0 || 2 * width > tile;
+    const fits = vector === 8 ? vectors && width % tile === 0 : i === 0 || 2 * width > tile;
     if (fits) fitting.push(...plans);
   }
   return fitting;
@@ -120,7 +136,7 @@ export function stripsTime(
   { rows, columns, width, batch }: SpmmFeatures,
   strips: StripFeatures,
   device: PlanDevice,
-  { vector, lanes, warps }: SpmmPlan,
+  { vector, piece, lanes, warps }: SpmmPlan,
 ): number {
   const shape = shapes[strips.rows].find((one) => one.vector === vector && one.lanes === lanes);
   const { round, step, column } = shape as StripShape;
@@ -138,5 +154,6 @@ export function stripsTime(
     waves * (model.block + (warpsOfBlock * taken * column) / 1000),
     (4 * touched) / model.memory,
   );
-  return us + (warps > 1 ? model.sharing : 0) + (parts > 0 ? model.parts : 0);
+  const loads = piece < 4 ? model.pieces[piece as 1 | 2] : 1;
+  return us * loads + (warps > 1 ? model.sharing : 0) + (parts > 0 ? model.parts : 0);
 }

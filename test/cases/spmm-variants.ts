@@ -344,6 +344,12 @@ const stripShapes: readonly Size[] = [
   [65, 300, 128],
   [70, 90, 132],
   [33, 640, 256],
+  [21, 61, 2],
+  [23, 61, 7],
+  [40, 257, 63],
+  [33, 100, 66],
+  [70, 90, 131],
+  [65, 150, 129],
 ];
 
 function stripSpecs(dtype: FloatDType): SpmmSpec[] {
@@ -353,11 +359,13 @@ function stripSpecs(dtype: FloatDType): SpmmSpec[] {
   let turn = 0;
   const add = (pattern: PatternSpec, width: number, rest: Partial<SpmmSpec> = {}, share = 3): void => {
     const plans = stripHeights.flatMap((stripRows) =>
-      stripPlans({ width }, stripRows).map((plan) => ({ stripRows, plan })),
+      loadsFor(dtype, width)
+        .flatMap((loads) => stripPlans({ width, ...loads }, stripRows))
+        .map((plan) => ({ stripRows, plan })),
     );
     for (const [i, { stripRows, plan }] of plans.entries()) {
       if ((i + turn) % share !== 0) continue;
-      const name = `strips ${stripRows}x${plan.vector}x${plan.lanes}/${plan.warps}`;
+      const name = `strips ${stripRows}x${plan.vector}/${plan.piece}x${plan.lanes}/${plan.warps}`;
       const reduced = plan.warps === 2 && width >= 32 && rest.special === undefined;
       specs.push({ pattern, width, dtype, forced: { name, plan, stripRows }, reduced, ...rest });
     }
@@ -378,10 +386,13 @@ function stripSpecs(dtype: FloatDType): SpmmSpec[] {
   add(csr(70, 300, 'skewed', 0.2), 256, { batches: [undefined, 2] }, 2);
   // Strips of far more columns than others, which are cut.
   add(csr(700, 1500, 'longRows', 0.9), 48, { beta: -1 }, 2);
+  add(csr(700, 1500, 'longRows', 0.9), 46, { beta: -1 }, 2);
+  add(csr(700, 1500, 'longRows', 0.9), 45, { batches: [undefined, 2], alpha: 2 }, 2);
   add(csr(700, 1500, 'longRows', 0.9), 128, { batches: [undefined, 2], alpha: -2 });
   add(csr(300, 1500, 'longRows', 0.9), 8, { special: nonFinite(40) }, 2);
   for (const step of [3, 40]) {
     add(csr(70, 150, 'uniform', 0.1), 40, { special: nonFinite(step) });
+    add(csr(70, 150, 'uniform', 0.1), 35, { special: nonFinite(step) });
     add(csr(70, 150, 'uniform', 0.1), 256, { special: nonFinite(step), alpha: 0.5, beta: 2 });
   }
   add(csr(50, 90, 'uniform', 0.3), 40, {

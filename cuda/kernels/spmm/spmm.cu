@@ -94,7 +94,7 @@ Status run_strips(const SpmmParams& p, const LaunchContext& context) {
   if (p.strips.rows == 0) return Status::unsupported("spmm: the matrix has no copy in strips");
   if (p.values_stride != 0) return Status::unsupported("spmm: strips need one set of values");
   if (!has_strips(p.plan, p.strips.rows)) return Status::unsupported("spmm: no strip kernel of this shape");
-  if (!takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
+  if (!takes_vectors(p, p.plan.piece)) return Status::unsupported("spmm: operands do not fit the plan's loads");
   if (p.plan.vector > 4 && p.n % (p.plan.vector * p.plan.lanes) != 0) {
     return Status::unsupported("spmm: these strips need whole tiles of columns");
   }
@@ -157,8 +157,10 @@ bool has_float_tiles(const SpmmPlan& plan, int tile_rows) {
 
 bool has_strips(const SpmmPlan& plan, int strip_rows) {
   if (!power_of_two(plan.warps, kStripWarps)) return false;
-  if (strip_rows == 4) return (plan.vector == 4 && plan.lanes == 32) || (plan.vector == 8 && plan.lanes == 16);
-  return strip_rows == 8 && plan.vector == 4 && (plan.lanes == 8 || plan.lanes == 16 || plan.lanes == 32);
+  if (plan.vector == 8) return strip_rows == 4 && plan.piece == 4 && plan.lanes == 16;
+  if (plan.vector != 4 || (plan.piece != 1 && plan.piece != 2 && plan.piece != 4)) return false;
+  if (strip_rows == 4) return plan.lanes == 32;
+  return strip_rows == 8 && (plan.lanes == 8 || plan.lanes == 16 || plan.lanes == 32);
 }
 
 bool has_panel(const SpmmPlan& plan) {

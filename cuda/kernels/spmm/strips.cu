@@ -39,23 +39,31 @@ Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
   shape.threads = kStripThreads;
   shape.shared_bytes = sizeof(float) * kStripWarps * Shape::kSharedElements;
   WARPTILE_RETURN_IF_ERROR(launch(context, spmm_strips_kernel<Shape>, shape, p));
-  return add_parts<float, true>(params, context, parts, strips.items + 4 * strips.items_count, strips.cuts);
+  return add_parts<float, Shape::kPiece == 4>(params, context, parts, strips.items + 4 * strips.items_count, strips.cuts);
+}
+
+// Four columns a lane, in pieces as the plan says.
+template <int kRows, int kLanes>
+Status launch_fours(const SpmmParams& params, const LaunchContext& context) {
+  if (params.plan.piece == 1) return launch_shape<StripShape<kRows, kLanes, 1, 4, 1>>(params, context);
+  if (params.plan.piece == 2) return launch_shape<StripShape<kRows, kLanes, 1, 4, 2>>(params, context);
+  return launch_shape<StripShape<kRows, kLanes, 1, 4>>(params, context);
 }
 
 }  // namespace
 
 // Requires has_strips(params.plan, params.strips.rows) and what else spmm.cc checks.
 Status launch_strips(const SpmmParams& params, const LaunchContext& context) {
-  const auto run = [&](auto shape) { return launch_shape<decltype(shape)>(params, context); };
-  const bool wide = params.plan.vector == 8;
-  if (params.strips.rows == 4) return wide ? run(StripShape<4, 16, 2, 2>{}) : run(StripShape<4, 32, 1, 4>{});
+  if (params.strips.rows == 4) {
+    return params.plan.vector == 8 ? launch_shape<StripShape<4, 16, 2, 2>>(params, context) : launch_fours<4, 32>(params, context);
+  }
   switch (params.plan.lanes) {
     case 8:
-      return run(StripShape<8, 8, 1, 4>{});
+      return launch_fours<8, 8>(params, context);
     case 16:
-      return run(StripShape<8, 16, 1, 4>{});
+      return launch_fours<8, 16>(params, context);
     default:
-      return run(StripShape<8, 32, 1, 4>{});
+      return launch_fours<8, 32>(params, context);
   }
 }
 

@@ -18,7 +18,7 @@
 // Numerics  float32 sums of ascending columns by group, then groups, warps and parts in a fixed order: bitwise repeatable;
 //           |error| <= (nnz of the row + 2) 2^-24 sum |a b|. Repair of 0 x NaN and 0 x Infinity as in tiles.cuh: an element whose sum is
 //           NaN is computed again from the stored entries alone
-// Requires  one set of values; n, ldb, ldc and strides multiples of 4, 16-byte aligned bases of B and C; rows of B less than 4 GiB apart;
+// Requires  one set of values; n, ldb, ldc, strides and bases of B and C multiples of kPiece elements; rows of B less than 4 GiB apart;
 //           kVectors = 2: n a multiple of the columns of a warp
 // Source    condensed rows of TC-GNN (2021) and 8 x 1 vectors of FlashSparse (2025), for CUDA cores and float32
 #pragma once
@@ -30,13 +30,16 @@
 #include "common/mma.cuh"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
+#include "kernels/spmm/entries.cuh"
 #include "kernels/spmm/tile_output.cuh"
 
 namespace warptile::spmm_kernels {
 
-template <int kRows_, int kLanes_, int kVectors_, int kTake_>
+// Of four columns of a lane, kPiece at a time lie side by side (entries.cuh).
+template <int kRows_, int kLanes_, int kVectors_, int kTake_, int kPiece_ = 4>
 struct StripShape {
-  static constexpr int kRows = kRows_, kLanes = kLanes_, kVectors = kVectors_;
+  using Fours = LaneColumns<4, kPiece_, kLanes_>;
+  static constexpr int kRows = kRows_, kLanes = kLanes_, kVectors = kVectors_, kPiece = kPiece_;
   static constexpr int kTake = kTake_;  // rows of B that a lane loads together
   static constexpr int kGroups = kWarpSize / kLanes;
   static constexpr int kColumns = 4 * kVectors * kLanes;  // of C
@@ -52,6 +55,7 @@ struct StripShape {
   // Of a warp.
   static constexpr int kSharedElements = kChunks * kChunkElements > kSumElements ? kChunks * kChunkElements : kSumElements;
   static_assert(kRows % 4 == 0 && (kTake == 2 || kTake == 4) && kChunk % kRound == 0, "whole vectors");
+  static_assert(kPiece == 4 || kVectors == 1, "the fours of a lane are kLanes fours apart, its pieces kLanes pieces");
 };
 
 // What the kernel reads, in the order in which it does: the constants of a fresh launch arrive by cache lines, each a wait.
@@ -107,17 +111,22 @@ struct StripRows {
   Pack<float, 4> items[Shape::kTake][Shape::kVectors];
 };
 
-// Loads those of the first or second half of a round. `b` points at this lane's columns.
+// Loads those of the first or second half of a round. `b` points at this lane's columns, of which `pieces` lie before n.
 template <typename Shape>
-__device__ __forceinline__ void fetch_rows(const float* round, int half, const char* b, uint32_t ldb_bytes, StripRows<Shape>& rows) {
+__device__ __forceinline__ void fetch_rows(const float* round, int half, const char* b, uint32_t ldb_bytes, int pieces,
+                                           StripRows<Shape>& rows) {
   const int group = static_cast<int>(threadIdx.x) % kWarpSize / Shape::kLanes;
   const auto columns =
       load_pack<uint32_t, Shape::kTake>(reinterpret_cast<const uint32_t*>(round) + half * Shape::kHalf + group * Shape::kTake);
 #pragma unroll
   for (int u = 0; u < Shape::kTake; ++u) {
     const auto* row = reinterpret_cast<const float*>(b + static_cast<uint64_t>(columns.items[u]) * ldb_bytes);
+    if constexpr (Shape::kPiece < 4) {
+      rows.items[u][0] = Shape::Fours::load(row, pieces);
+    } else {
 #pragma unroll
-    for (int v = 0; v < Shape::kVectors; ++v) rows.items[u][v] = load_pack<float, 4>(row + v * 4 * Shape::kLanes);
+      for (int v = 0; v < Shape::kVectors; ++v) rows.items[u][v] = load_pack<float, 4>(row + v * 4 * Shape::kLanes);
+    }
   }
 }
 
@@ -142,35 +151,35 @@ __device__ __forceinline__ void multiply_rows(const float* round, int half, cons
   }
 }
 
-// Of a row of a strip four sums, as they are or, of a part, to the workspace.
-template <int kRows>
-__device__ __forceinline__ void store_strip_row(const StripParams& p, int64_t problem, const int4& item, int inner, int64_t column,
-                                                Pack<float, 4> total) {
+// Of a row of a strip the sums of a piece from `column` on, as they are or, of a part, to the workspace.
+template <int kRows, int kPiece>
+__device__ __forceinline__ void store_strip_piece(const StripParams& p, int64_t problem, const int4& item, int inner, int64_t column,
+                                                  Pack<float, kPiece> total) {
   const int64_t row = static_cast<int64_t>(item.x) * kRows + inner;
   if (row >= p.rows || column >= p.n) return;
   // Where the table is not of these strips, nothing outside of the workspace is written.
   if (item.w >= 0 && item.w < p.parts) {
-    store_pack<float, 4>(p.partial + ((problem * p.parts + item.w) * kRows + inner) * p.n + column, total);
+    store_pack<float, kPiece>(p.partial + ((problem * p.parts + item.w) * kRows + inner) * p.n + column, total);
     return;
   }
   float* target = p.c + problem * p.c_stride + row * p.ldc + column;
   const float* b = p.b + problem * p.b_stride + column;
 #pragma unroll
-  for (int j = 0; j < 4; ++j) {
+  for (int j = 0; j < kPiece; ++j) {
     if (isnan(total.items[j])) {
       total.items[j] = exact_element<float>(p.stored, b + j, p.ldb_bytes / sizeof(float), static_cast<int>(row));
     }
   }
-  Pack<float, 4> result;
+  Pack<float, kPiece> result;
   if (p.beta == 0) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j) result.items[j] = p.alpha * total.items[j];
+    for (int j = 0; j < kPiece; ++j) result.items[j] = p.alpha * total.items[j];
   } else {
-    const auto old = load_pack<float, 4>(target);
+    const auto old = load_pack<float, kPiece>(target);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) result.items[j] = fmaf(p.beta, old.items[j], p.alpha * total.items[j]);
+    for (int j = 0; j < kPiece; ++j) result.items[j] = fmaf(p.beta, old.items[j], p.alpha * total.items[j]);
   }
-  store_pack<float, 4>(target, result);
+  store_pack<float, kPiece>(target, result);
 }
 
 template <typename Shape>
@@ -210,17 +219,18 @@ __global__ void __launch_bounds__(kStripThreads, 2) spmm_strips_kernel(const Str
   load_first();
   follow_previous_kernel();
 
-  const int64_t lane_column = static_cast<int64_t>(blockIdx.y) * Shape::kColumns + lane % Shape::kLanes * 4;
+  const int64_t lane_column = static_cast<int64_t>(blockIdx.y) * Shape::kColumns + Shape::Fours::first(lane);
+  const int pieces = Shape::Fours::pieces(lane_column, p.n);
   for (int64_t problem = blockIdx.z; problem < p.batch; problem += gridDim.z) {
     if (problem > blockIdx.z) load_first();
-    // Lanes past the last column multiply the first ones, for nothing.
+    // Lanes past the last column multiply the first ones or, in pieces, what was not loaded, for nothing.
     const char* b = reinterpret_cast<const char*>(p.b + problem * p.b_stride + (lane_column < p.n ? lane_column : 0));
     float sum[kRows][kWidth] = {};
     StripRows<Shape> even, odd;
     wait_copies<Shape::kChunks - 1>();
     // The first chunk has landed for all lanes.
     __syncwarp();
-    if (rounds > 0) fetch_rows<Shape>(stages, 0, b, p.ldb_bytes, even);
+    if (rounds > 0) fetch_rows<Shape>(stages, 0, b, p.ldb_bytes, pieces, even);
     float* stage = stages;
     int left = rounds;
     for (int chunk = Shape::kChunks; left > 0; ++chunk) {
@@ -232,15 +242,15 @@ __global__ void __launch_bounds__(kStripThreads, 2) spmm_strips_kernel(const Str
       const float* last = stage + (min(left, Shape::kChunkRounds) - 1) * Shape::kRoundElements;
 #pragma unroll 1
       for (; round != last; round += Shape::kRoundElements) {
-        fetch_rows<Shape>(round, 1, b, p.ldb_bytes, odd);
+        fetch_rows<Shape>(round, 1, b, p.ldb_bytes, pieces, odd);
         multiply_rows<Shape>(round, 0, even, sum);
-        fetch_rows<Shape>(round + Shape::kRoundElements, 0, b, p.ldb_bytes, even);
+        fetch_rows<Shape>(round + Shape::kRoundElements, 0, b, p.ldb_bytes, pieces, even);
         multiply_rows<Shape>(round, 1, odd, sum);
       }
       left -= Shape::kChunkRounds;
-      fetch_rows<Shape>(round, 1, b, p.ldb_bytes, odd);
+      fetch_rows<Shape>(round, 1, b, p.ldb_bytes, pieces, odd);
       multiply_rows<Shape>(round, 0, even, sum);
-      if (left > 0) fetch_rows<Shape>(next_stage, 0, b, p.ldb_bytes, even);
+      if (left > 0) fetch_rows<Shape>(next_stage, 0, b, p.ldb_bytes, pieces, even);
       multiply_rows<Shape>(round, 1, odd, sum);
       // All lanes have read this chunk.
       __syncwarp();
@@ -262,22 +272,34 @@ __global__ void __launch_bounds__(kStripThreads, 2) spmm_strips_kernel(const Str
     if (sharing > 1) __syncthreads();
     else __syncwarp();
     const float* sums = shared + (warp - rank) * Shape::kSharedElements;
-    constexpr int kFours = kRows * Shape::kVectors * Shape::kLanes;
+    // A piece of a lane at a time, those of neighbouring lanes side by side.
+    constexpr int kPiece = Shape::kPiece, kPieces = Shape::Fours::kPieces;
+    constexpr int kAcross = Shape::kVectors * Shape::kLanes;
+    constexpr int kUnits = kRows * kPieces * kAcross;
 #pragma unroll 1
-    for (int four = rank * kWarpSize + lane; item.x >= 0 && four < kFours; four += sharing * kWarpSize) {
+    for (int unit = rank * kWarpSize + lane; item.x >= 0 && unit < kUnits; unit += sharing * kWarpSize) {
+      const int inner = unit / (kPieces * kAcross);
+      const int piece = unit / kAcross % kPieces;
+      const int four = inner * kAcross + unit % kAcross;
       const float* source = sums + (four / Shape::kLanes * kWarpSize + four % Shape::kLanes) * 4;
-      Pack<float, 4> total{};
+      Pack<float, kPiece> total{};
 #pragma unroll 2
       for (int other = 0; other < sharing; ++other) {
 #pragma unroll
         for (int group = 0; group < Shape::kGroups; ++group) {
-          const auto part = load_pack<float, 4>(source + other * Shape::kSharedElements + group * Shape::kLanes * 4);
+          const float* part = source + other * Shape::kSharedElements + group * Shape::kLanes * 4;
+          if constexpr (kPiece == 4) {
+            const auto rotated = load_pack<float, 4>(part);
 #pragma unroll
-          for (int j = 0; j < 4; ++j) total.items[j] += part.items[(j + 1) % 4];
+            for (int j = 0; j < 4; ++j) total.items[j] += rotated.items[(j + 1) % 4];
+          } else {
+#pragma unroll
+            for (int j = 0; j < kPiece; ++j) total.items[j] += part[(piece * kPiece + j + 1) % 4];
+          }
         }
       }
-      const int64_t column = static_cast<int64_t>(blockIdx.y) * Shape::kColumns + four % (Shape::kVectors * Shape::kLanes) * 4;
-      store_strip_row<kRows>(p, problem, item, four / (Shape::kVectors * Shape::kLanes), column, total);
+      const int place = unit % kAcross * kPiece + piece * Shape::Fours::kApart;
+      store_strip_piece<kRows>(p, problem, item, inner, static_cast<int64_t>(blockIdx.y) * Shape::kColumns + place, total);
     }
     // The sums are read by all warps before the next problem's chunks overwrite them.
     if (sharing > 1) __syncthreads();
