@@ -18,7 +18,7 @@ enum class SddmmVariant : int {
 // How lib/ops/sddmm-plan.ts chose to run it; checked again before a launch.
 struct SddmmPlan {
   SddmmVariant variant = SddmmVariant::kSegments;
-  int vector = 1;        // elements that a lane loads at once, 1 or as many as 16 bytes hold; rows, gather of float32: or 2
+  int vector = 1;        // elements that a lane loads at once, 1 or as many as 16 bytes hold; rows, gather: or 2
   int lanes = 8;         // rows, gather: lanes that sum an element
   int splits = 1;        // rows: warps that share a row
   int tile = 0;          // tiles, staged: rows of a tile

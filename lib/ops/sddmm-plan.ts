@@ -101,15 +101,12 @@ interface Loads {
 const singles: Loads = { vector: 1, lanes: [1, 8, 32], least: 8, most: 16 };
 const pairs: Loads = { vector: 2, lanes: [4, 8, 16, 32], least: 4, most: 0 };
 const wholes = (vector: number): Loads => ({ vector, lanes: [1, 2, 4, 8, 16, 32], least: 2, most: 4 });
-const allLoads = {
-  4: { pairs: [pairs, singles], wholes: [wholes(4)] },
-  2: { pairs: [singles], wholes: [wholes(8)] },
-};
+const allPairs = [pairs, singles];
+const allWholes = { 4: [wholes(4)], 2: [wholes(8)] };
 
 function loadsOf({ dtype, vectors, pairs }: SddmmFeatures): readonly Loads[] {
-  const loads = allLoads[dtypeInfo[dtype].bytes as 2 | 4];
-  if (vectors) return loads.wholes;
-  return pairs ? loads.pairs : [singles];
+  if (vectors) return allWholes[dtypeInfo[dtype].bytes as 2 | 4];
+  return pairs ? allPairs : [singles];
 }
 
 function segments({ format, stored, depth, batch, dtype }: SddmmFeatures): SddmmFound {

@@ -34,7 +34,7 @@ const named = (plan: SddmmPlan): NonNullable<SddmmSpec['forced']> => ({
 function gathersFor(dtype: FloatDType, depth: number): SddmmPlan[] {
   const vector = dtype === 'float32' ? 4 : 8;
   const forms = [features(dtype, depth, false)];
-  if (depth % 2 === 0 && dtype === 'float32') forms.push(features(dtype, depth, false, true));
+  if (depth % 2 === 0) forms.push(features(dtype, depth, false, true));
   if (depth % vector === 0) forms.push(features(dtype, depth, true));
   const plans = forms.flatMap((problem) => [...gatherPlans(problem)]);
   return [...new Map(plans.map((plan) => [named(plan).name, plan])).values()].filter(

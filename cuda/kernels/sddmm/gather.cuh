@@ -194,13 +194,11 @@ Status launch_gather(const SddmmParams& params, const LaunchContext& context) {
     if (lanes == 8) return launch_lanes<T, 1, 8>(params, context);
     return launch_lanes<T, 1, 32>(params, context);
   }
-  if constexpr (kVector == 4) {
-    if (params.plan.vector == 2) {
-      if (lanes == 4) return launch_lanes<T, 2, 4>(params, context);
-      if (lanes == 8) return launch_lanes<T, 2, 8>(params, context);
-      if (lanes == 16) return launch_lanes<T, 2, 16>(params, context);
-      return launch_lanes<T, 2, 32>(params, context);
-    }
+  if (params.plan.vector == 2) {
+    if (lanes == 4) return launch_lanes<T, 2, 4>(params, context);
+    if (lanes == 8) return launch_lanes<T, 2, 8>(params, context);
+    if (lanes == 16) return launch_lanes<T, 2, 16>(params, context);
+    return launch_lanes<T, 2, 32>(params, context);
   }
   switch (lanes) {
     case 1:
