@@ -7,6 +7,7 @@
 
 #include "common/checked.h"
 #include "common/numeric.cuh"
+#include "common/workspace.h"
 #include "kernels/kronecker/apply_factor.h"
 
 namespace warptile {
@@ -37,9 +38,8 @@ Status allocate_intermediates(const KroneckerParams& params, const LaunchContext
     features[s % 2] = std::max(features[s % 2], outputs);
   }
   for (int parity = 0; parity < 2; ++parity) {
-    const auto bytes = checked_product({params.batch, features[parity], int64_t{sizeof(float)}});
-    if (!bytes) return Status::limit("kronecker_matmul: an intermediate of more bytes than 64 bits count");
-    WARPTILE_RETURN_IF_ERROR(context.workspace->allocate(static_cast<size_t>(*bytes), &blocks[parity]));
+    const auto sizes = {params.batch, features[parity], int64_t{sizeof(float)}};
+    WARPTILE_RETURN_IF_ERROR(allocate_workspace(context, "kronecker_matmul", sizes, &blocks[parity]));
   }
   return Status::ok();
 }

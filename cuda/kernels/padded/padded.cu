@@ -13,6 +13,7 @@
 
 #include "common/checked.h"
 #include "common/launch.cuh"
+#include "common/workspace.h"
 
 namespace warptile {
 namespace {
@@ -148,10 +149,10 @@ Status allocate_copy(const Operand& operand, DType dtype, const LaunchContext& c
   while (unit < row && unit < kLineBytes) unit *= 2;
   copy->columns = row / bytes_each;
   copy->pitch = ceil_div(row, unit) * unit / bytes_each;
-  const auto bytes = checked_product({operand.count(), operand.rows, copy->pitch, bytes_each});
-  if (!bytes) return Status::limit("padded copies: more bytes than 64 bits count");
+  WARPTILE_RETURN_IF_ERROR(
+      allocate_workspace(context, "padded copies", {operand.count(), operand.rows, copy->pitch, bytes_each}, &copy->data));
   copy->stride = operand.stride == 0 ? 0 : operand.rows * copy->pitch;
-  return context.workspace->allocate(static_cast<size_t>(*bytes), &copy->data);
+  return Status::ok();
 }
 
 RowCopy to_copy(const Operand& operand, const PaddedCopy& copy) {

@@ -13,6 +13,7 @@
 #include "common/checked.h"
 #include "common/launch.cuh"
 #include "common/numeric.cuh"
+#include "common/workspace.h"
 #include "kernels/spmm/tile_output.cuh"
 
 namespace warptile::spmm_kernels {
@@ -79,12 +80,8 @@ __global__ void __launch_bounds__(kAddThreads) spmm_add_parts_kernel(const __gri
 // Room for the sums of all parts; none where no panel is cut.
 inline Status allocate_parts(const SpmmParams& params, const LaunchContext& context, PartSums* parts) {
   if (parts->count == 0) return Status::ok();
-  const auto bytes = checked_product({params.batch, parts->count, parts->rows, parts->pitch, static_cast<int64_t>(sizeof(float))});
-  if (!bytes) return Status::limit("spmm: the workspace has more bytes than 64 bits count");
-  void* workspace = nullptr;
-  WARPTILE_RETURN_IF_ERROR(context.workspace->allocate(static_cast<size_t>(*bytes), &workspace));
-  parts->data = static_cast<float*>(workspace);
-  return Status::ok();
+  const auto sizes = {params.batch, parts->count, int64_t{parts->rows}, parts->pitch, int64_t{sizeof(float)}};
+  return allocate_workspace(context, "spmm", sizes, &parts->data);
 }
 
 // Adds them up, where panels were cut. cuts[cut_count, 4] follow the items of SpmmTiles or SpmmStrips.

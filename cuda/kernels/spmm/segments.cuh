@@ -13,6 +13,7 @@
 #include "common/checked.h"
 #include "common/launch.cuh"
 #include "common/numeric.cuh"
+#include "common/workspace.h"
 #include "kernels/spmm/config.h"
 #include "kernels/spmm/entries.cuh"
 
@@ -59,12 +60,7 @@ __global__ void __launch_bounds__(kSegmentThreads)
 inline Status allocate_segments(const SpmmParams& params, const LaunchContext& context, float** partial) {
   *partial = nullptr;
   if (params.bins.segments == 0) return Status::ok();
-  const auto bytes = checked_product({params.batch, params.bins.segments, params.n, static_cast<int64_t>(sizeof(float))});
-  if (!bytes) return Status::limit("spmm: the workspace has more bytes than 64 bits count");
-  void* workspace = nullptr;
-  WARPTILE_RETURN_IF_ERROR(context.workspace->allocate(static_cast<size_t>(*bytes), &workspace));
-  *partial = static_cast<float*>(workspace);
-  return Status::ok();
+  return allocate_workspace(context, "spmm", {params.batch, params.bins.segments, params.n, int64_t{sizeof(float)}}, partial);
 }
 
 template <typename T>

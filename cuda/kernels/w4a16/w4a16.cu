@@ -2,6 +2,7 @@
 #include "api/w4a16.h"
 
 #include "common/launch.cuh"
+#include "common/workspace.h"
 #include "kernels/w4a16/config.h"
 #include "kernels/w4a16/reduce.cuh"
 #include "kernels/w4a16/small.cuh"
@@ -43,9 +44,8 @@ Status run(const W4A16MatmulParams& p, const LaunchContext& context) {
   const Plan plan = select(p.m, p.n, p.k, p.splits, context.limits->multiprocessors);
   void* partial = nullptr;
   if (plan.splits > 1) {
-    const auto bytes = checked_product({plan.splits, p.m, p.n, static_cast<int64_t>(sizeof(float))});
-    if (!bytes) return Status::limit("w4a16_matmul: the workspace has more bytes than 64 bits count");
-    WARPTILE_RETURN_IF_ERROR(context.workspace->allocate(static_cast<size_t>(*bytes), &partial));
+    WARPTILE_RETURN_IF_ERROR(
+        allocate_workspace(context, "w4a16_matmul", {plan.splits, p.m, p.n, static_cast<int64_t>(sizeof(float))}, &partial));
   }
   const Operands<T> in{
       static_cast<const T*>(p.x),
