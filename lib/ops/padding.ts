@@ -8,12 +8,13 @@ import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 const mostBytes = 2 ** 30;
 
 // Of an H200: microseconds of a launch, and of a million bytes that are copied where the L2 cache holds them and where it does not.
-// Elements of half types are copied by two bytes, or four. From what plans on copies took longer than on operands whose rows are aligned
-// (3,000 plans of 390 random problems).
+// Elements of half types are copied by two bytes, or four. From what plans on copies took longer than expected of operands whose rows are
+// aligned (630 random problems).
 const cachedBytes = 20e6;
 const copying = {
-  float32: { launch: 1.1, cached: 0.65, memory: 0.8 },
-  half: { launch: 1.3, cached: 1.1, memory: 1.2 },
+  float32: { launch: 1.25, cached: 0.6, memory: 0.7 },
+  halfPairs: { launch: 1.45, cached: 0.85, memory: 0.9 },
+  half: { launch: 1.55, cached: 1.25, memory: 1.25 },
 };
 
 /** Columns of a copy: whole vectors of 16 bytes. */
@@ -22,11 +23,17 @@ export function paddedColumns(columns: number, dtype: FloatDType): number {
   return Math.ceil(columns / vector) * vector;
 }
 
+/** What is copied: rows that begin at multiples of two elements, or anywhere. */
+interface PaddedOperands {
+  readonly dtype: FloatDType;
+  readonly pairs: boolean;
+}
+
 /** Expected microseconds of copies of so many elements in all, in so many launches; infinite where they take too much memory. */
-export function paddingTime(elements: number, dtype: FloatDType, launches: number): number {
+export function paddingTime(elements: number, { dtype, pairs }: PaddedOperands, launches: number): number {
   const bytes = elements * dtypeInfo[dtype].bytes;
   if (bytes > mostBytes) return Number.POSITIVE_INFINITY;
-  const { launch, cached, memory } = copying[dtype === 'float32' ? 'float32' : 'half'];
+  const { launch, cached, memory } = copying[dtype === 'float32' ? dtype : pairs ? 'halfPairs' : 'half'];
   return launches * launch + (bytes / 1e6) * (bytes > cachedBytes ? memory : cached);
 }
 

@@ -88,7 +88,7 @@ export function paddedSpmm(features: SpmmFeatures): Padded<SpmmFeatures> | undef
   // A single column would become four or eight.
   if (vectors || width === 1) return undefined;
   const copied = paddedColumns(width, dtype);
-  const us = paddingTime((rows + columns) * copied * batch, dtype, 2);
+  const us = paddingTime((rows + columns) * copied * batch, features, 2);
   if (us === Number.POSITIVE_INFINITY) return undefined;
   return { features: { ...features, width: copied, vectors: true, pairs: true, farRows: false }, us };
 }
