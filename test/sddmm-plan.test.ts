@@ -37,6 +37,7 @@ describe('selectSddmm', () => {
       'gather',
       'tiles',
       'staged',
+      'warpgroups',
     ]);
     for (const { variant, us } of choice.candidates) {
       if (variant === 'staged') expect(us).toBeUndefined();
@@ -45,7 +46,7 @@ describe('selectSddmm', () => {
   });
 
   it.each<[string, Partial<SddmmFeatures>, string]>([
-    ['dense half matrices', { stored: 5_000_000, longestRow: 1300 }, 'tiles'],
+    ['dense half matrices', { stored: 5_000_000, longestRow: 1300 }, 'warpgroups'],
     ['sparse uniform matrices', { stored: 336_000, longestRow: 110 }, 'rows'],
     ['float32 of one in ten', { dtype: 'float32' }, 'staged'],
     ['dense float32', { dtype: 'float32', stored: 8_000_000, longestRow: 2200 }, 'tiles'],
@@ -69,11 +70,37 @@ describe('selectSddmm', () => {
         longestRow: 512,
         tiles: [4600, 2300, 640, 190],
       },
-      'tiles',
+      'warpgroups',
     ],
     ['blocks', { format: 'block-sparse' }, 'segments'],
   ])('chooses for %s', (_name, change, variant) => {
     expect(selectSddmm(features(change), h200).plan.variant).toBe(variant);
+  });
+
+  it('takes warpgroups on Hopper alone', () => {
+    const dense = features({ stored: 5_000_000, longestRow: 1300 });
+    expect(selectSddmm(dense, h200).plan).toMatchObject({ variant: 'warpgroups', vector: 8, tile: 128 });
+    const other = { ...h200, clusters: false };
+    expect(selectSddmm(dense, other).plan.variant).toBe('tiles');
+    expect(() => selectSddmm(dense, other, 'warpgroups')).toThrow('needs compute capability 9.0');
+  });
+
+  it('expects lanes to search for their rows where most are empty', () => {
+    const plan = { variant: 'gather', vector: 1, lanes: 8, splits: 1, tile: 0, padded: false } as const;
+    // uniform-2958x150-d0.00360, k = 3, which takes 3.15 us; rows 1.75.
+    const few = { rows: 2958, columns: 150, stored: 1624, longestRow: 4, tiles: [279, 141, 48, 12] };
+    const problem = features({
+      ...few,
+      dtype: 'float32',
+      depth: 3,
+      vectors: false,
+      pairs: false,
+      lines: false,
+    });
+    expect(gatherTime(problem, h200.multiprocessors, plan)).toBeGreaterThan(2.8);
+    expect(selectSddmm(problem, h200).plan.variant).toBe('rows');
+    const none = features({ rows: 0, stored: 0, longestRow: 0, tiles: [0, 0, 0, 0] });
+    expect(gatherTime(none, h200.multiprocessors, plan)).not.toBeNaN();
   });
 
   it('takes no tile that another card has no room for', () => {
@@ -145,6 +172,9 @@ describe('selectSddmm', () => {
     ['rows of A and B below 2 GiB', { depth: 2 ** 30 }, 'gather'],
     ['multiples of 16 bytes', { vectors: false, depth: 1, dtype: 'float32' }, 'staged'],
     ['needs float32', {}, 'staged'],
+    ['needs float16 or bfloat16', { dtype: 'float32' }, 'warpgroups'],
+    ['multiples of 16 bytes', { vectors: false, depth: 1 }, 'warpgroups'],
+    ['needs a column', { depth: 0 }, 'warpgroups'],
     ['one stored element in 1024', { stored: 4000 }, 'tiles'],
     ['a stored element', { stored: 0 }, 'tiles'],
     ['while recording', { mapped: [false, false, false, false] }, 'tiles'],

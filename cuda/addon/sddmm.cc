@@ -9,7 +9,7 @@ namespace {
 SddmmPlan read_plan(CommandReader& in) {
   SddmmPlan plan;
   const int variant = in.small_size("variant");
-  if (variant > static_cast<int>(SddmmVariant::kStaged)) CommandReader::fail("variant", "is not a variant");
+  if (variant > static_cast<int>(SddmmVariant::kWarpgroups)) CommandReader::fail("variant", "is not a variant");
   plan.variant = static_cast<SddmmVariant>(variant);
   plan.vector = in.small_size("vector");
   plan.lanes = in.small_size("lanes");

@@ -13,6 +13,7 @@ enum class SddmmVariant : int {
   kGather = 2,    // CSR: as kRows, warps by elements
   kTiles = 3,     // CSR with a tile map: whole tiles of A B^T, sampled; on the tensor cores where half types are
   kStaged = 4,    // CSR with a tile map, float32: stored products of a tile, its rows of A and B in shared memory
+  kWarpgroups = 5,  // CSR with a tile map, half types: as kTiles, by warpgroups of Hopper
 };
 
 // How lib/ops/sddmm-plan.ts chose to run it; checked again before a launch.
@@ -21,7 +22,7 @@ struct SddmmPlan {
   int vector = 1;        // elements that a lane loads at once, 1 or as many as 16 bytes hold; rows, gather: or 2
   int lanes = 8;         // rows, gather: lanes that sum an element
   int splits = 1;        // rows: warps that share a row
-  int tile = 0;          // tiles, staged: rows of a tile
+  int tile = 0;          // tiles, staged, warpgroups: rows of a tile
 };
 
 // The tiles in which a CSR pattern stores anything, panel by panel and from left to right; made by lib/formats/tile-map.ts. A tile has

@@ -2,6 +2,8 @@
 // in shared memory (PTX ISA, "wgmma.mma_async"). A [64, 16] has rows of 128 swizzled bytes, 16 of whose 64 elements are taken; B
 // [16, n] has its 16 rows one after the other, each of 64 (or, for n = 32, of 32) swizzled elements, and further columns 64 by 64.
 //
+// `multiply_add_rows` takes B [n, 16] transposed, in rows as A has them: d += A B^T.
+//
 // Thread t of the warpgroup holds in d[4 j + 2 h + i] row t / 32 * 16 + t % 32 / 4 + 8 h, column 8 j + t % 4 * 2 + i.
 #pragma once
 
@@ -61,29 +63,31 @@ __device__ __forceinline__ uint64_t group_operand(uint32_t address, uint32_t nea
   "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
   "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
-// d += A B for a half type, its name in the instruction, and columns of B, twice as many as sums a thread; `a` and `b` follow those.
-#define WARPTILE_MULTIPLY_ADD_GROUP(T, kind, columns, sums, a_name, b_name)                             \
-  __device__ __forceinline__ void multiply_add_group(float (&d)[sums], uint64_t a, uint64_t b, T) {     \
+// d += A B, or with by_column "0" A B^T, for a half type, its name in the instruction, and columns of the product, twice as many as sums a
+// thread; `a` and `b` follow those.
+#define WARPTILE_MULTIPLY_ADD(name, T, kind, columns, by_column, sums, a_name, b_name)                  \
+  __device__ __forceinline__ void name(float (&d)[sums], uint64_t a, uint64_t b, T) {                   \
     asm volatile(                                                                                       \
         "{\n"                                                                                           \
         ".reg .pred add;\n"                                                                             \
         "setp.ne.b32 add, 1, 0;\n"                                                                      \
         "wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." kind "." kind " {" WARPTILE_NAMES_##sums \
-        "}, " a_name ", " b_name ", add, 1, 1, 0, 1;\n"                                                 \
+        "}, " a_name ", " b_name ", add, 1, 1, 0, " by_column ";\n"                                     \
         "}\n"                                                                                           \
         : WARPTILE_SUMS_##sums(0)                                                                       \
         : "l"(a), "l"(b));                                                                              \
   }
-#define WARPTILE_MULTIPLY_ADD_GROUPS(T, kind)                   \
-  WARPTILE_MULTIPLY_ADD_GROUP(T, kind, "32", 16, "%16", "%17")  \
-  WARPTILE_MULTIPLY_ADD_GROUP(T, kind, "64", 32, "%32", "%33")  \
-  WARPTILE_MULTIPLY_ADD_GROUP(T, kind, "128", 64, "%64", "%65") \
-  WARPTILE_MULTIPLY_ADD_GROUP(T, kind, "256", 128, "%128", "%129")
+#define WARPTILE_MULTIPLY_ADD_ALL(T, kind)                                              \
+  WARPTILE_MULTIPLY_ADD(multiply_add_group, T, kind, "32", "1", 16, "%16", "%17")       \
+  WARPTILE_MULTIPLY_ADD(multiply_add_group, T, kind, "64", "1", 32, "%32", "%33")       \
+  WARPTILE_MULTIPLY_ADD(multiply_add_group, T, kind, "128", "1", 64, "%64", "%65")      \
+  WARPTILE_MULTIPLY_ADD(multiply_add_group, T, kind, "256", "1", 128, "%128", "%129")   \
+  WARPTILE_MULTIPLY_ADD(multiply_add_rows, T, kind, "128", "0", 64, "%64", "%65")
 
-WARPTILE_MULTIPLY_ADD_GROUPS(__half, "f16")
-WARPTILE_MULTIPLY_ADD_GROUPS(__nv_bfloat16, "bf16")
-#undef WARPTILE_MULTIPLY_ADD_GROUPS
-#undef WARPTILE_MULTIPLY_ADD_GROUP
+WARPTILE_MULTIPLY_ADD_ALL(__half, "f16")
+WARPTILE_MULTIPLY_ADD_ALL(__nv_bfloat16, "bf16")
+#undef WARPTILE_MULTIPLY_ADD_ALL
+#undef WARPTILE_MULTIPLY_ADD
 #undef WARPTILE_NAMES_128
 #undef WARPTILE_NAMES_64
 #undef WARPTILE_NAMES_32

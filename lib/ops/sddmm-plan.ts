@@ -67,11 +67,10 @@ export function sddmmVariantsFor(features: SddmmFeatures, card: PlanDevice): Sdd
   return [
     segments(features),
     ...gathers(features, multiprocessors),
-    bestOf('tiles', tilesProblem(features, 'tiles'), tilePlans(features, 'tiles', card), (plan) =>
-      tilesTime(features, multiprocessors, plan),
-    ),
-    bestOf('staged', tilesProblem(features, 'staged'), tilePlans(features, 'staged', card), (plan) =>
-      tilesTime(features, multiprocessors, plan),
+    ...tileVariants.map((variant) =>
+      bestOf(variant, tilesProblem(features, variant, card), tilePlans(features, variant, card), (plan) =>
+        tilesTime(features, multiprocessors, plan),
+      ),
     ),
   ];
 }
@@ -191,14 +190,26 @@ export function* gatherPlans(features: SddmmFeatures): Iterable<SddmmPlan> {
   }
 }
 
+const tileVariants = ['tiles', 'staged', 'warpgroups'] as const;
+export type TileVariant = (typeof tileVariants)[number];
+
 /** A map of tiles is worth its memory from one element in so many on. */
 const sparsestTile = 1024;
 
-function tilesProblem(features: SddmmFeatures, variant: 'tiles' | 'staged'): string | undefined {
-  const { format, vectors, dtype, stored, mapped } = features;
+function tilesProblem(
+  features: SddmmFeatures,
+  variant: TileVariant,
+  { clusters }: PlanDevice,
+): string | undefined {
+  const { format, vectors, dtype, depth, stored, mapped } = features;
   if (format !== 'csr') return 'needs a CSR mask';
   if (variant === 'staged' && dtype !== 'float32') return 'needs float32';
-  if (variant === 'staged' && !vectors) return 'needs rows of A and B at multiples of 16 bytes';
+  if (variant === 'warpgroups') {
+    if (dtype === 'float32') return 'needs float16 or bfloat16';
+    if (!clusters) return 'needs compute capability 9.0';
+    if (depth === 0) return 'needs a column of A and B';
+  }
+  if (variant !== 'tiles' && !vectors) return 'needs rows of A and B at multiples of 16 bytes';
   if (stored === 0) return 'needs a stored element';
   const worthwhile = tileShapes.map((_, i) => storesEnough(features, i));
   if (!worthwhile.includes(true)) {
@@ -216,15 +227,16 @@ function storesEnough({ tiles, stored }: SddmmFeatures, shape: number): boolean 
   return tiles[shape] * rows * columns <= stored * sparsestTile;
 }
 
-const tileRowsOf = (variant: 'tiles' | 'staged', dtype: FloatDType): readonly TileRows[] => {
+const tileRowsOf = (variant: TileVariant, dtype: FloatDType): readonly TileRows[] => {
   if (variant === 'staged') return [32, 64, 128, 256];
+  if (variant === 'warpgroups') return [128];
   return dtype === 'float32' ? [32, 64] : [32, 64, 128];
 };
 
 /** @internal Every plan of tiles that has a kernel, of a variant. */
 export function* tilePlans(
   features: SddmmFeatures,
-  variant: 'tiles' | 'staged',
+  variant: TileVariant,
   { clusters }: PlanDevice,
 ): Iterable<SddmmPlan> {
   const vector = features.vectors ? 16 / dtypeInfo[features.dtype].bytes : 1;

@@ -72,11 +72,22 @@ function acrossLines({ dtype, depth, lines }: SddmmFeatures, { variant, vector, 
   return 1 + lineShare * ((touched * step) / lineBytes - 1);
 }
 
+// Of `gather` where most rows are empty: a warp's elements lie in more than 32 rows, and each lane searches for its own. Microseconds a step,
+// and the rows an element from which on some warps do, and all.
+const ownSearch = { step: 0.1, some: 0.8, all: 1.2 };
+
+function ownSearchTime({ rows, stored }: SddmmFeatures): number {
+  if (rows <= ownSearch.some * stored) return 0;
+  const share = (rows / stored - ownSearch.some) / (ownSearch.all - ownSearch.some);
+  return Math.min(1, share) * ownSearch.step * Math.log2(rows);
+}
+
 /** @internal */
 export function gatherTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
   const terms = gatherTerms(features, multiprocessors, plan);
   const time = plan.vector <= 2 && features.depth > 1 ? narrowTime : timeOnLines;
-  const us = time(features, multiprocessors, plan, terms);
+  const search = plan.variant === 'gather' ? ownSearchTime(features) : 0;
+  const us = time(features, multiprocessors, plan, terms) + search;
   return Math.max(0, us - launchTime) * acrossLines(features, plan) + Math.min(us, launchTime);
 }
 
@@ -207,6 +218,10 @@ export function tilesTime(features: SddmmFeatures, multiprocessors: number, plan
   // Of the multiprocessor that has most.
   const blocks = Math.ceil((count * batch) / multiprocessors);
   const elements = ((stored / count) * blocks) / 1000;
+  if (variant === 'warpgroups') {
+    // Two blocks take tiles in turn.
+    return dot(fitted.warpgroups[tile], [1, steps, blocks - 1, (blocks - 1) * steps, elements]);
+  }
   if (variant === 'tiles') {
     const weights = vector === 1 ? fitted.tilesScalar[tile] : fitted.tiles[tile];
     return dot(weights, [1, steps, blocks - 1, (blocks - 1) * steps, elements]);
@@ -243,6 +258,7 @@ interface Costs {
   readonly tiles: Weights;
   readonly tilesScalar: Weights;
   readonly staged: Weights;
+  readonly warpgroups: Weights;
 }
 
 const costs: { readonly [type in 'float32' | 'half']: Costs } = {
@@ -301,6 +317,7 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       128: [1.912, 0.444, 0.654, 0.158, 0.633, 0.488],
       256: [1.673, 0.521, 3.756, 0.603, 0.635, 0.671],
     },
+    warpgroups: {},
   },
   half: {
     gather: {
@@ -313,10 +330,10 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
     },
     gatherColumn: [0.453, 1.318, 0, 0.24, 0, 0, 0.887],
     gatherPairs: {
-      4: [0.592, 0.751, 0.175, 0.273, 0.076, 0.082, 0.059, 0.02, 0.0, 0.647],
-      8: [0.496, 0.933, 0.222, 0.398, 0.057, 0.032, 0.049, 0.022, 0.0, 0.735],
-      16: [0.445, 1.049, 0.178, 0.33, 0.045, 0.027, 0.027, 0.027, 0.0, 0.992],
-      32: [0.941, 0.427, 0.144, 0.359, 0.018, 0.004, 0.046, 0.034, 0.017, 0.805],
+      4: [0.87, 0.515, 0.149, 0.315, 0.098, 0, 0.106, 0.023, 0.001, 0.677],
+      8: [0.935, 0.392, 0.199, 0.43, 0.076, 0.064, 0.059, 0.037, 0.007, 0.861],
+      16: [0.758, 0.569, 0.215, 0.373, 0.069, 0.1, 0.02, 0.027, 0.005, 1.071],
+      32: [0.891, 0.354, 0.241, 0.294, 0.082, 0.131, 0.022, 0, 0.011, 1.097],
     },
     gatherScalar: {
       1: [1.15, 0.592, 0, 0.217, 0.001, 0, 0.592, 0, 0.01, 0.66],
@@ -333,10 +350,10 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
     },
     rowsColumn: [0.886, 0.117, 0, 0.138, 0.065, 0, 0, 0.366, 0, 0.211, 0.134],
     rowsPairs: {
-      4: [1.071, 0.157, 0.15, 0.008, 0.142, 0.0, 0.069, 0.0, 0.049, 0.028, 0.0, 0.439],
-      8: [1.093, 0.207, 0.109, 0.063, 0.221, 0.0, 0.008, 0.0, 0.08, 0.014, 0.035, 0.0],
-      16: [1.034, 0.227, 0.167, 0.066, 0.178, 0.0, 0.045, 0.036, 0.024, 0.01, 0.0, 0.0],
-      32: [1.156, 0.242, 0.109, 0.016, 0.195, 0.0, 0.046, 0.032, 0.029, 0.001, 0.0, 0.476],
+      4: [1.132, 0.156, 0.122, 0.084, 0.067, 0, 0, 0, 0.067, 0, 0.026, 0.45],
+      8: [1.186, 0.26, 0.103, 0.008, 0.257, 0, 0, 0, 0.097, 0.004, 0.024, 0],
+      16: [1.037, 0.253, 0.157, 0.035, 0.175, 0.002, 0, 0.105, 0.052, 0, 0.053, 0],
+      32: [1.088, 0.258, 0.122, 0, 0.212, 0, 0.078, 0.103, 0, 0, 0.004, 0],
     },
     rowsScalar: {
       1: [1.056, 0.171, 0.028, 0.122, 0.029, 0, 0, 0, 0.909, 0, 0.011, 0.568],
@@ -354,5 +371,6 @@ const costs: { readonly [type in 'float32' | 'half']: Costs } = {
       128: [1.646, 2.231, 1.25, 2.126, 0.631],
     },
     staged: {},
+    warpgroups: { 128: [2.104, 0.662, 0.493, 0.401, 0.242] },
   },
 };

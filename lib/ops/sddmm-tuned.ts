@@ -59,7 +59,7 @@ function plansFor(features: SddmmFeatures, card: PlanDevice): Estimate<SddmmPlan
   return sddmmVariantsFor(features, card).flatMap(({ variant, plan, us }) => {
     if (plan === undefined) return [];
     if (variant === 'segments') return [{ plan, us }];
-    if (variant === 'tiles' || variant === 'staged') {
+    if (variant === 'tiles' || variant === 'staged' || variant === 'warpgroups') {
       return estimates(tilePlans(features, variant, card), (one) =>
         tilesTime(features, multiprocessors, one),
       );

@@ -109,13 +109,16 @@ const scalarEdges: readonly Shape[] = [
   [20, 129, 131],
 ];
 
+/** The kernel of tiles that needs aligned rows. */
+const aligned = (dtype: FloatDType) => (dtype === 'float32' ? 'staged' : 'warpgroups');
+
 function tileSpecs(dtype: FloatDType): SddmmSpec[] {
   const specs: SddmmSpec[] = [];
   const plansOf = (depth: number, vectors: boolean): SddmmPlan[] =>
     // As if enough were stored for every shape.
-    (['tiles', ...(vectors && dtype === 'float32' ? (['staged'] as const) : [])] as const).flatMap(
-      (variant) => [...tilePlans({ ...features(dtype, depth, vectors), stored: 1e6 }, variant, h200)],
-    );
+    (vectors ? (['tiles', aligned(dtype)] as const) : (['tiles'] as const)).flatMap((variant) => [
+      ...tilePlans({ ...features(dtype, depth, vectors), stored: 1e6 }, variant, h200),
+    ]);
   for (const plan of plansOf(1, false)) {
     for (const [rows, columns, depth] of scalarEdges) {
       const reduced = dtype !== 'bfloat16' && depth === 33;
@@ -134,7 +137,9 @@ function tileSpecs(dtype: FloatDType): SddmmSpec[] {
     specs.push({ pattern: csr(150, 290, 'skewed', 0.2), depth: 40, dtype, forced });
     specs.push({ pattern: csr(150, 290, 'lastColumn'), depth: 40, dtype, forced });
     specs.push({ pattern: csr(150, 290, 'empty'), depth: 40, dtype, forced });
-    specs.push({ pattern: csr(40, 70, 'uniform', 0.2), depth: 0, dtype, forced });
+    if (plan.variant !== 'warpgroups') {
+      specs.push({ pattern: csr(40, 70, 'uniform', 0.2), depth: 0, dtype, forced });
+    }
     for (const columns of [33, 300, 700]) {
       specs.push({
         pattern: csr(300, columns, 'banded', 0.1),
@@ -168,6 +173,13 @@ function tileSpecs(dtype: FloatDType): SddmmSpec[] {
       batches: [undefined, undefined, 3],
       alpha: -0.5,
     });
+    // More tiles than a device runs at once: blocks of warpgroups take several.
+    for (const batches of [
+      [undefined, 150, undefined],
+      [undefined, 150, 150],
+    ] as const) {
+      specs.push({ pattern: csr(20, 140, 'uniform', 0.3), depth: 136, dtype, forced, batches });
+    }
     // Products that are not stored must go nowhere.
     for (const step of [5, 40]) {
       specs.push({
@@ -197,7 +209,7 @@ function paddedSpecs(dtype: FloatDType): SddmmSpec[] {
     const kernels = [
       ...[...gatherPlans(given)].filter(({ splits }) => splits === 1).slice(-2),
       ...tilePlans(given, 'tiles', h200),
-      ...(dtype === 'float32' ? tilePlans(given, 'staged', h200) : []),
+      ...(depth > 0 ? tilePlans(given, aligned(dtype), h200) : []),
     ];
     kernels.forEach((kernel, i) => {
       const forced = named({ ...kernel, padded: true });
@@ -212,7 +224,7 @@ function paddedSpecs(dtype: FloatDType): SddmmSpec[] {
   return specs;
 }
 
-/** Rows, gather, tiles and staged of every shape; padded copies. */
+/** Rows, gather, tiles, staged and warpgroups of every shape; padded copies. */
 export function sddmmVariantSpecsOf(dtype: FloatDType): SddmmSpec[] {
   return [...gatherSpecs(dtype), ...tileSpecs(dtype), ...paddedSpecs(dtype)];
 }

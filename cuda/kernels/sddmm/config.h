@@ -42,6 +42,8 @@ Status launch_gather(const SddmmParams& params, const LaunchContext& context);
 template <typename T>
 Status launch_tiles(const SddmmParams& params, const LaunchContext& context);
 Status launch_staged(const SddmmParams& params, const LaunchContext& context);
+template <typename T>
+Status launch_warpgroups(const SddmmParams& params, const LaunchContext& context);
 Status launch_csr(const SddmmParams& params, const LaunchContext& context);
 Status launch_block(const SddmmParams& params, const LaunchContext& context);
 

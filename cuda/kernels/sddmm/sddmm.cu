@@ -24,13 +24,20 @@ Status run_gather(const SddmmParams& p, const LaunchContext& context) {
   return dispatch_float(p.dtype, [&](auto element) { return launch_gather<decltype(element)>(p, context); });
 }
 
-// Tiles and staged.
+Status run_warpgroups(const SddmmParams& p, const LaunchContext& context) {
+  if (!context.limits->runs_hopper_code()) return Status::unsupported("sddmm: warpgroups need compute capability 9.0");
+  if (p.depth == 0) return Status::unsupported("sddmm: warpgroups need a column of A and B");
+  return p.dtype == DType::kFloat16 ? launch_warpgroups<__half>(p, context) : launch_warpgroups<__nv_bfloat16>(p, context);
+}
+
+// Tiles, staged and warpgroups.
 Status run_tiles(const SddmmParams& p, const LaunchContext& context) {
   if (!p.pattern.is_csr()) return Status::unsupported("sddmm: tiles need a CSR mask");
   if (!has_tile(p.dtype, p.plan)) return Status::unsupported("sddmm: no tile kernel of this shape");
   if (p.tiles.rows != p.plan.tile) return Status::unsupported("sddmm: the mask has no map of such tiles");
   if (!takes_vectors(p, p.plan.vector)) return Status::unsupported("sddmm: operands do not fit the plan's vectors");
   if (p.plan.variant == SddmmVariant::kStaged) return launch_staged(p, context);
+  if (p.plan.variant == SddmmVariant::kWarpgroups) return run_warpgroups(p, context);
   return dispatch_float(p.dtype, [&](auto element) { return launch_tiles<decltype(element)>(p, context); });
 }
 
@@ -51,6 +58,7 @@ bool has_tile(DType dtype, const SddmmPlan& plan) {
   if (plan.variant == SddmmVariant::kStaged) {
     return dtype == DType::kFloat32 && vectors && (tile == 32 || tile == 64 || tile == 128 || tile == 256);
   }
+  if (plan.variant == SddmmVariant::kWarpgroups) return dtype != DType::kFloat32 && vectors && tile == 128;
   return tile == 32 || tile == 64 || (tile == 128 && dtype != DType::kFloat32);
 }
 
@@ -66,6 +74,7 @@ Status sddmm(const SddmmParams& params, const LaunchContext& context) {
       return sddmm_kernels::run_gather(params, context);
     case SddmmVariant::kTiles:
     case SddmmVariant::kStaged:
+    case SddmmVariant::kWarpgroups:
       return sddmm_kernels::run_tiles(params, context);
     default:
       return s.is_csr() ? sddmm_kernels::launch_csr(params, context) : sddmm_kernels::launch_block(params, context);

@@ -3,7 +3,7 @@ import type { View } from '../backend.js';
 import type { SparsePattern } from './sparse-pattern.js';
 
 /** As SddmmVariant of cuda/api/sddmm.h, in its order. */
-export const sddmmVariants = ['segments', 'rows', 'gather', 'tiles', 'staged'] as const;
+export const sddmmVariants = ['segments', 'rows', 'gather', 'tiles', 'staged', 'warpgroups'] as const;
 export type SddmmVariant = (typeof sddmmVariants)[number];
 
 /** How a backend is to compute it; the CPU heeds none of it. */
@@ -15,7 +15,7 @@ export interface SddmmPlan {
   readonly lanes: number;
   /** Rows: warps that share a row. */
   readonly splits: number;
-  /** Tiles, staged: rows of a tile; else 0. */
+  /** Tiles, staged, warpgroups: rows of a tile; else 0. */
   readonly tile: number;
   /** A and B are copied so that their rows begin at multiples of 16 bytes. */
   readonly padded: boolean;
