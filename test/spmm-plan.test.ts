@@ -59,8 +59,8 @@ describe('selectSpmm', () => {
   });
 
   test('pads operands of many products whose rows are not aligned, and few others', () => {
-    const odd = features({ vectors: false, width: 245, rows: 8000, columns: 8000, longestRow: 300 });
-    const many = { ...odd, stored: 1_000_000 };
+    const odd = features({ vectors: false, width: 245, rows: 8000, columns: 8000, longestRow: 900 });
+    const many = { ...odd, stored: 4_000_000 };
     const { plan } = selectSpmm(many, h200);
     expect(plan.padded).toBe(true);
     expect(plan.vector).toBe(8);

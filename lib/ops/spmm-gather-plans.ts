@@ -98,14 +98,14 @@ const gatherPlan = (
  */
 const piecesShare = {
   'row-group': {
-    single: { 1: 0.85, 8: 0.83, 32: 0.75 },
-    pairs: { 4: { 4: 1.35, 8: 1.3, 16: 1.28, 32: 1.12 }, 2: { 4: 1.35, 16: 1.25 } },
-    four: { 4: 1.27, 2: 1.4 },
+    single: { 1: 0.85, 8: 0.8, 32: 0.75 },
+    pairs: { 4: { 4: 1, 8: 0.96, 16: 0.92, 32: 0.84 }, 2: { 4: 1.18, 16: 1.14 } },
+    four: { 4: { 8: 1.04, 32: 0.92 }, 2: { 8: 1.18, 32: 1.03 } },
   },
   'row-bins': {
     single: { 1: 1.1, 8: 0.89, 32: 0.73 },
-    pairs: { 4: { 4: 1.6, 8: 1.7, 16: 1.7, 32: 1.55 }, 2: { 4: 1.8, 16: 1.6 } },
-    four: { 4: 1.7, 2: 1.75 },
+    pairs: { 4: { 4: 1.34, 8: 1.36, 16: 1.28, 32: 1.22 }, 2: { 4: 1.58, 16: 1.49 } },
+    four: { 4: { 8: 1.45, 32: 1.23 }, 2: { 8: 1.45, 32: 1.34 } },
   },
 } as const;
 
@@ -116,8 +116,17 @@ function piecesCorrection(
   if (piece === vector && (vector > 1 || width === 1)) return 1;
   const { single, pairs, four } = piecesShare[variant as 'row-group' | 'row-bins'];
   if (vector === 1) return single[lanes as 1 | 8 | 32];
-  if (piece === 1) return four[dtypeInfo[dtype].bytes as 2 | 4];
+  if (piece === 1) return four[dtypeInfo[dtype].bytes as 2 | 4][lanes as 8 | 32];
   return dtype === 'float32' ? pairs[4][lanes as 4 | 8 | 16 | 32] : pairs[2][lanes as 4 | 16];
+}
+
+/** Bytes of a sector, the least that the L2 cache sends. */
+const sectorBytes = 32;
+
+/** By how much more is sent of rows that begin anywhere in a sector: one more for each tile of columns. */
+function sectorsShare({ vector, piece, lanes }: SpmmPlan, { width, dtype }: SpmmFeatures): number {
+  if (piece === vector) return 1;
+  return 1 + sectorBytes / (Math.min(width, lanes * vector) * dtypeInfo[dtype].bytes);
 }
 
 /** What several tiles of a few lanes take of the time that the models say, which were fitted to wider ones; but of rows of a few entries. */
@@ -140,7 +149,7 @@ export type DenseOperands = Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | '
 
 const shapes = (vector: number, piece: number, lanes: readonly number[]): readonly LaneColumns[] =>
   lanes.map((each) => ({ vector, piece, lanes: each }));
-const singles = [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 1, [32])];
+const singles = [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 1, [8, 32])];
 const pairShapes = {
   4: [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 2, [4, 8, 16, 32]), ...shapes(4, 1, [32])],
   2: [...shapes(1, 1, [1, 8, 32]), ...shapes(8, 2, [4, 16]), ...shapes(4, 1, [32])],
@@ -211,7 +220,7 @@ export function groupTime(
       ? memory.gather
       : (stored * (tile * bytes + 4 + bytes) * columnTiles) / (model.gathered * device.multiprocessors),
     memory.compulsory,
-    model.distant * memory.distant,
+    model.distant * memory.distant * sectorsShare(plan, features),
   );
   // Warps of one row of a few entries do little but wait for operands from afar.
   const waiting = memory.distant > 0 && stored <= 8 * rows && width * bytes >= 256 ? model.shortRows : 1;
@@ -271,6 +280,8 @@ const binModel = {
   distant: 0.671,
   distantEven: 0.892,
   segments: 0.996,
+  /** By so much the shares of pieces below overestimate small problems. */
+  piecesLess: 1.05,
 };
 
 /** Of the items of a power of two, which a power takes longer to compute than everything else of a plan. */
@@ -331,8 +342,9 @@ export function binTime(
       ? 0
       : (stored * tile * bytes * columnTiles) / (binModel.gathered * device.multiprocessors),
     memory.compulsory,
-    (even ? binModel.distantEven : binModel.distant) * memory.distant,
+    (even ? binModel.distantEven : binModel.distant) * memory.distant * sectorsShare(plan, features),
   );
   const corrected = us * piecesCorrection(plan, features) * narrowShare(plan, features);
-  return corrected + (segments > 0 ? binModel.segments : 0);
+  const less = plan.piece < vector ? binModel.piecesLess : 0;
+  return corrected - less + (segments > 0 ? binModel.segments : 0);
 }

@@ -136,40 +136,40 @@ const pieceCosts: Readonly<
   float32: {
     4: {
       1: {
-        near: { start: 4.6, entries: 22.6, rows: 30, stage: 0.56, segments: 2.1 },
+        near: { start: 2.9, entries: 18, rows: 23, stage: 0.4, segments: 1.5 },
         far: { start: 0, entries: 25, rows: 84, stage: 0.33, segments: 1.9 },
       },
       2: {
-        near: { start: 4.5, entries: 22.4, rows: 30, stage: 0.57, segments: 2.1 },
-        far: { start: 0, entries: 25.9, rows: 79, stage: 0, segments: 1.9 },
+        near: { start: 2.4, entries: 16, rows: 22, stage: 0.38, segments: 1.6 },
+        far: { start: 0, entries: 19.2, rows: 60, stage: 0, segments: 1.4 },
       },
     },
     8: {
       1: {
-        near: { start: 5.8, entries: 33.1, rows: 75, stage: 0.39, segments: 2.8 },
-        far: { start: 0, entries: 40.5, rows: 142, stage: 0, segments: 0 },
+        near: { start: 3.9, entries: 28.4, rows: 59, stage: 0.29, segments: 2.1 },
+        far: { start: 0, entries: 43, rows: 150, stage: 0, segments: 0 },
       },
       2: {
-        near: { start: 6.6, entries: 31.1, rows: 72, stage: 0, segments: 2.6 },
-        far: { start: 0, entries: 34.9, rows: 150, stage: 0, segments: 0 },
+        near: { start: 3.4, entries: 26.7, rows: 52, stage: 0, segments: 2 },
+        far: { start: 0, entries: 27.9, rows: 118, stage: 0, segments: 0 },
       },
     },
   },
   half: {
     4: {
       1: {
-        near: { start: 3.6, entries: 21.2, rows: 24, stage: 1.1, segments: 1.5 },
-        far: { start: 0, entries: 25.6, rows: 28, stage: 2.1, segments: 5.2 },
+        near: { start: 2.2, entries: 17.6, rows: 19, stage: 0.69, segments: 1.1 },
+        far: { start: 0, entries: 22.2, rows: 24, stage: 1.8, segments: 4.5 },
       },
     },
     8: {
       1: {
-        near: { start: 4.8, entries: 31, rows: 59, stage: 0.76, segments: 2 },
-        far: { start: 0, entries: 41, rows: 60, stage: 1, segments: 0 },
+        near: { start: 3.5, entries: 25.1, rows: 45, stage: 0.57, segments: 1.5 },
+        far: { start: 0, entries: 37, rows: 54, stage: 0.9, segments: 0 },
       },
       2: {
-        near: { start: 5.7, entries: 27.2, rows: 3, stage: 0.47, segments: 2.4 },
-        far: { start: 0, entries: 30.9, rows: 51, stage: 1.6, segments: 0 },
+        near: { start: 3.8, entries: 23, rows: 2, stage: 0.35, segments: 1.8 },
+        far: { start: 0, entries: 27.2, rows: 45, stage: 1.4, segments: 0 },
       },
     },
   },

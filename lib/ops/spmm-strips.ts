@@ -34,8 +34,8 @@ export function stripsProblem(features: SpmmFeatures): string | undefined {
 }
 
 /** Why a copy in strips cannot be used for these operands. */
-export function stripOperandsProblem({ farRows, width }: SpmmFeatures): string | undefined {
-  if (width < 2) return 'needs two columns of B or more';
+export function stripOperandsProblem({ vectors, pairs, farRows, width }: SpmmFeatures): string | undefined {
+  if (!vectors && !pairs) return 'needs rows at multiples of two elements';
   if (farRows) return 'needs rows of B less than 4 GiB apart';
   return width > 32 * mostInGrid ? `needs at most ${32 * mostInGrid} columns of B` : undefined;
 }
@@ -78,27 +78,18 @@ const model = {
   /** Bytes a microsecond of operands that are read or written once. */
   memory: 2.397e6,
   parts: 2.5,
-  /** Of rows of B that are loaded in pieces. */
-  pieces: { 1: 1.25, 2: 1.15 },
+  /** A round, where rows of B are loaded two by two. */
+  pairs: 1.6,
 };
 
 const sharings = [1, 2, 4, 8] as const;
 
 // Made once, as those of tiles: to make them takes longer than to estimate them. By the rows of a strip and how rows of B are loaded.
-const plansOf = (rows: StripHeight, most: number): readonly (readonly SpmmPlan[])[] =>
+const plansOf = (rows: StripHeight, piece: number): readonly (readonly SpmmPlan[])[] =>
   shapes[rows].map(({ vector, lanes }) =>
-    sharings.map((warps) => {
-      const piece = Math.min(vector, most);
-      return { ...noParameters, variant: 'strips', vector, piece, lanes, warps };
-    }),
+    sharings.map((warps) => ({ ...noParameters, variant: 'strips', vector, piece, lanes, warps })),
   );
-const loadsOf = (
-  rows: StripHeight,
-): Readonly<Record<'wholes' | 'pairs' | 'singles', readonly (readonly SpmmPlan[])[]>> => ({
-  wholes: plansOf(rows, 4),
-  pairs: plansOf(rows, 2),
-  singles: plansOf(rows, 1),
-});
+const loadsOf = (rows: StripHeight) => ({ wholes: plansOf(rows, 4), pairs: plansOf(rows, 2) });
 const allPlans = { 4: loadsOf(4), 8: loadsOf(8) };
 
 /**
@@ -106,12 +97,11 @@ const allPlans = { 4: loadsOf(4), 8: loadsOf(8) };
  * of their lanes have columns.
  */
 export function stripPlans(
-  { width, vectors, pairs }: Pick<SpmmFeatures, 'width' | 'vectors' | 'pairs'>,
+  { width, vectors }: Pick<SpmmFeatures, 'width' | 'vectors'>,
   rows: StripHeight,
 ): readonly SpmmPlan[] {
   const fitting: SpmmPlan[] = [];
-  const loads = vectors ? 'wholes' : pairs ? 'pairs' : 'singles';
-  for (const [i, plans] of allPlans[rows][loads].entries()) {
+  for (const [i, plans] of allPlans[rows][vectors ? 'wholes' : 'pairs'].entries()) {
     const [{ vector, lanes }] = plans;
     const tile = vector * lanes;
     const fits = vector === 8 ? vectors && width % tile === 0 : i === 0 || 2 * width > tile;
@@ -140,6 +130,7 @@ export function stripsTime(
 ): number {
   const shape = shapes[strips.rows].find((one) => one.vector === vector && one.lanes === lanes);
   const { round, step, column } = shape as StripShape;
+  const loads = piece < 4 ? model.pairs : 1;
   const { count, longest, parts } = strips;
   const items = Math.max(1, strips.items);
   const across = Math.ceil(width / (vector * lanes)) * batch;
@@ -150,10 +141,9 @@ export function stripsTime(
   const us = overlapped(
     model.start,
     model.overlap,
-    model.first + Math.ceil(longest / round / warps) * step,
-    waves * (model.block + (warpsOfBlock * taken * column) / 1000),
+    model.first + Math.ceil(longest / round / warps) * step * loads,
+    waves * (model.block + (warpsOfBlock * taken * column * loads) / 1000),
     (4 * touched) / model.memory,
   );
-  const loads = piece < 4 ? model.pieces[piece as 1 | 2] : 1;
-  return us * loads + (warps > 1 ? model.sharing : 0) + (parts > 0 ? model.parts : 0);
+  return us + (warps > 1 ? model.sharing : 0) + (parts > 0 ? model.parts : 0);
 }

@@ -68,49 +68,43 @@ struct LaneColumns {
     return column < n ? static_cast<int>(min(static_cast<int64_t>(kPieces), (n - 1 - column) / kApart + 1)) : 0;
   }
 
-  // Calls `body(piece)` for each piece inside, of which there is at least one. Predicates instead of branches.
+  // Calls `body(piece)` for each piece inside, of which there is at least one.
   template <typename Body>
   static __device__ __forceinline__ void each(int pieces, Body&& body) {
 #pragma unroll
     for (int piece = 0; piece < kPieces; ++piece) {
-      if (kPieces == 1 || piece < pieces) body(piece);
+      if (piece == 0 || piece < pieces) body(piece);
     }
   }
 
+  // In place of pieces outside the last one inside once more, whose sums are never stored: loads under predicates take up to twice as long.
   template <typename T>
   static __device__ __forceinline__ Pack<T, kVector> load(const T* source, int pieces) {
     Pack<T, kVector> row;
-    each(pieces, [&](int piece) {
-      reinterpret_cast<Pack<T, kPiece>*>(row.items)[piece] = load_pack<T, kPiece>(source + piece * kApart);
-    });
+#pragma unroll
+    for (int piece = 0; piece < kPieces; ++piece) {
+      const int place = piece == 0 ? 0 : min(piece, pieces - 1) * kApart;
+      reinterpret_cast<Pack<T, kPiece>*>(row.items)[piece] = load_pack<T, kPiece>(source + place);
+    }
     return row;
   }
 };
 
-// What a lane has of an entry's row of B, times the entry; pieces outside were not loaded.
-template <typename Columns, typename T>
-__device__ __forceinline__ void add_entry(float value, const Pack<T, Columns::kVector>& row, int pieces,
-                                          float (&sum)[Columns::kVector]) {
-  constexpr int kPiece = Columns::kPiece;
-  Columns::each(pieces, [&](int piece) {
-    if constexpr (sizeof(T) == 2 && kPiece % 2 == 0) {
-      const auto words = reinterpret_cast<const Pack<uint32_t, Columns::kVector / 2>&>(row);
-#pragma unroll
-      for (int v = piece * kPiece; v < (piece + 1) * kPiece; v += 2) {
-        const float2 pair = to_float_pair(words.items[v / 2], T{});
-        sum[v] = fmaf(value, pair.x, sum[v]);
-        sum[v + 1] = fmaf(value, pair.y, sum[v + 1]);
-      }
-    } else {
-#pragma unroll
-      for (int v = piece * kPiece; v < (piece + 1) * kPiece; ++v) sum[v] = fmaf(value, to_float(row.items[v]), sum[v]);
-    }
-  });
-}
-
+// What a lane has of an entry's row of B, times the entry.
 template <typename T, int kVector>
 __device__ __forceinline__ void add_entry(float value, const Pack<T, kVector>& row, float (&sum)[kVector]) {
-  add_entry<LaneColumns<kVector, kVector, 1>>(value, row, 1, sum);
+  if constexpr (sizeof(T) == 2 && kVector % 2 == 0) {
+    const auto words = reinterpret_cast<const Pack<uint32_t, kVector / 2>&>(row);
+#pragma unroll
+    for (int v = 0; v < kVector; v += 2) {
+      const float2 pair = to_float_pair(words.items[v / 2], T{});
+      sum[v] = fmaf(value, pair.x, sum[v]);
+      sum[v + 1] = fmaf(value, pair.y, sum[v + 1]);
+    }
+  } else {
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) sum[v] = fmaf(value, to_float(row.items[v]), sum[v]);
+  }
 }
 
 // In bytes, so that the place of a row of B is one multiplication.
@@ -130,7 +124,7 @@ __device__ __forceinline__ void add_chunk(const ChunkColumns& columns, const Pac
 #pragma unroll
     for (int u = 0; u < kChunk; ++u) rows[u] = Columns::load(row_of(b, columns.items[u], row_bytes), pieces);
 #pragma unroll
-    for (int u = 0; u < kChunk; ++u) add_entry<Columns>(to_float(values.items[u]), rows[u], pieces, sum);
+    for (int u = 0; u < kChunk; ++u) add_entry(to_float(values.items[u]), rows[u], sum);
     return;
   }
   // What is not stored must not be read: it may be NaN.
@@ -140,7 +134,7 @@ __device__ __forceinline__ void add_chunk(const ChunkColumns& columns, const Pac
   }
 #pragma unroll
   for (int u = 0; u < kChunk; ++u) {
-    if (at + u >= first && at + u < last) add_entry<Columns>(to_float(values.items[u]), rows[u], pieces, sum);
+    if (at + u >= first && at + u < last) add_entry(to_float(values.items[u]), rows[u], sum);
   }
 }
 
@@ -221,7 +215,7 @@ Status dispatch_columns(const SpmmPlan& plan, Body&& body) {
     }
     return body(LaneColumns<kVector, 2, 16>{});
   }
-  return body(LaneColumns<4, 1, 32>{});
+  return lanes == 8 ? body(LaneColumns<4, 1, 8>{}) : body(LaneColumns<4, 1, 32>{});
 }
 
 // Whether every set of values begins where kChunk of them may be loaded at once.

@@ -119,7 +119,7 @@ bool has_columns(DType dtype, const SpmmPlan& plan) {
     return lanes == 2 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32 || (lanes == 1 && most == 8);
   }
   if (plan.piece == 2) return plan.vector == most && (lanes == 4 || lanes == 16 || (most == 4 && (lanes == 8 || lanes == 32)));
-  return plan.piece == 1 && plan.vector == 4 && lanes == 32;
+  return plan.piece == 1 && plan.vector == 4 && (lanes == 8 || lanes == 32);
 }
 
 bool has_group(DType dtype, const SpmmPlan& plan) {
@@ -158,7 +158,7 @@ bool has_float_tiles(const SpmmPlan& plan, int tile_rows) {
 bool has_strips(const SpmmPlan& plan, int strip_rows) {
   if (!power_of_two(plan.warps, kStripWarps)) return false;
   if (plan.vector == 8) return strip_rows == 4 && plan.piece == 4 && plan.lanes == 16;
-  if (plan.vector != 4 || (plan.piece != 1 && plan.piece != 2 && plan.piece != 4)) return false;
+  if (plan.vector != 4 || (plan.piece != 2 && plan.piece != 4)) return false;
   if (strip_rows == 4) return plan.lanes == 32;
   return strip_rows == 8 && (plan.lanes == 8 || plan.lanes == 16 || plan.lanes == 32);
 }

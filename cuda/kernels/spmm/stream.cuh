@@ -115,7 +115,8 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Columns>) spm
   // Lanes outside still take part in the shuffles.
   const int pieces = Columns::pieces(column, p.n);
   const bool inside = pieces > 0;
-  const T* b = p.b + blockIdx.z * p.b_stride + column;
+  // Entries past the last one are of column 0, and lanes outside load the first columns: branches around loads would cost more.
+  const T* b = p.b + blockIdx.z * p.b_stride + (inside ? column : 0);
   T* c = p.c + blockIdx.z * p.c_stride + row * p.ldc + column;
   float sum[kVector] = {};
   // Stores a row and the empty ones after it.
@@ -144,13 +145,13 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Columns>) spm
 #pragma unroll
       for (int u = 0; u < kChunk; ++u) {
         const int column_of = __shfl_sync(kFullMask, columns, from + u, kStreamLanes);
-        if (from + u < remaining) rows[u] = Columns::load(row_of(b, column_of, p.row_bytes), pieces);
+        rows[u] = Columns::load(row_of(b, column_of, p.row_bytes), max(pieces, 1));
       }
 #pragma unroll
       for (int u = 0; u < kChunk; ++u) {
         const float factor = __shfl_sync(kFullMask, factors, from + u, kStreamLanes);
         const int step = __shfl_sync(kFullMask, steps, from + u, kStreamLanes);
-        if (from + u < remaining) add_entry<Columns>(factor, rows[u], pieces, sum);
+        if (from + u < remaining) add_entry(factor, rows[u], sum);
         end_rows(step);
       }
     }

@@ -45,7 +45,6 @@ Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
 // Four columns a lane, in pieces as the plan says.
 template <int kRows, int kLanes>
 Status launch_fours(const SpmmParams& params, const LaunchContext& context) {
-  if (params.plan.piece == 1) return launch_shape<StripShape<kRows, kLanes, 1, 4, 1>>(params, context);
   if (params.plan.piece == 2) return launch_shape<StripShape<kRows, kLanes, 1, 4, 2>>(params, context);
   return launch_shape<StripShape<kRows, kLanes, 1, 4>>(params, context);
 }

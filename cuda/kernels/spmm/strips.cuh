@@ -111,21 +111,30 @@ struct StripRows {
   Pack<float, 4> items[Shape::kTake][Shape::kVectors];
 };
 
-// Loads those of the first or second half of a round. `b` points at this lane's columns, of which `pieces` lie before n.
+// Where the pieces of this lane's columns lie in the first row of B.
 template <typename Shape>
-__device__ __forceinline__ void fetch_rows(const float* round, int half, const char* b, uint32_t ldb_bytes, int pieces,
+struct StripPieces {
+  const char* at[Shape::Fours::kPieces];
+};
+
+// Loads those of the first or second half of a round.
+template <typename Shape>
+__device__ __forceinline__ void fetch_rows(const float* round, int half, const StripPieces<Shape>& b, uint32_t ldb_bytes,
                                            StripRows<Shape>& rows) {
   const int group = static_cast<int>(threadIdx.x) % kWarpSize / Shape::kLanes;
   const auto columns =
       load_pack<uint32_t, Shape::kTake>(reinterpret_cast<const uint32_t*>(round) + half * Shape::kHalf + group * Shape::kTake);
 #pragma unroll
   for (int u = 0; u < Shape::kTake; ++u) {
-    const auto* row = reinterpret_cast<const float*>(b + static_cast<uint64_t>(columns.items[u]) * ldb_bytes);
-    if constexpr (Shape::kPiece < 4) {
-      rows.items[u][0] = Shape::Fours::load(row, pieces);
-    } else {
+    const uint64_t offset = static_cast<uint64_t>(columns.items[u]) * ldb_bytes;
 #pragma unroll
-      for (int v = 0; v < Shape::kVectors; ++v) rows.items[u][v] = load_pack<float, 4>(row + v * 4 * Shape::kLanes);
+    for (int piece = 0; piece < Shape::Fours::kPieces; ++piece) {
+      const auto* row = reinterpret_cast<const float*>(b.at[piece] + offset);
+#pragma unroll
+      for (int v = 0; v < Shape::kVectors; ++v) {
+        reinterpret_cast<Pack<float, Shape::kPiece>*>(rows.items[u][v].items)[piece] =
+            load_pack<float, Shape::kPiece>(row + v * 4 * Shape::kLanes);
+      }
     }
   }
 }
@@ -223,14 +232,19 @@ __global__ void __launch_bounds__(kStripThreads, 2) spmm_strips_kernel(const Str
   const int pieces = Shape::Fours::pieces(lane_column, p.n);
   for (int64_t problem = blockIdx.z; problem < p.batch; problem += gridDim.z) {
     if (problem > blockIdx.z) load_first();
-    // Lanes past the last column multiply the first ones or, in pieces, what was not loaded, for nothing.
-    const char* b = reinterpret_cast<const char*>(p.b + problem * p.b_stride + (lane_column < p.n ? lane_column : 0));
+    // What lies past the last column is not loaded, but the first one of the lane or the row instead, multiplied for nothing.
+    const float* b_problem = p.b + problem * p.b_stride + (lane_column < p.n ? lane_column : 0);
+    StripPieces<Shape> b;
+#pragma unroll
+    for (int piece = 0; piece < Shape::Fours::kPieces; ++piece) {
+      b.at[piece] = reinterpret_cast<const char*>(b_problem + (piece < pieces ? piece * Shape::Fours::kApart : 0));
+    }
     float sum[kRows][kWidth] = {};
     StripRows<Shape> even, odd;
     wait_copies<Shape::kChunks - 1>();
     // The first chunk has landed for all lanes.
     __syncwarp();
-    if (rounds > 0) fetch_rows<Shape>(stages, 0, b, p.ldb_bytes, pieces, even);
+    if (rounds > 0) fetch_rows<Shape>(stages, 0, b, p.ldb_bytes, even);
     float* stage = stages;
     int left = rounds;
     for (int chunk = Shape::kChunks; left > 0; ++chunk) {
@@ -242,15 +256,15 @@ __global__ void __launch_bounds__(kStripThreads, 2) spmm_strips_kernel(const Str
       const float* last = stage + (min(left, Shape::kChunkRounds) - 1) * Shape::kRoundElements;
 #pragma unroll 1
       for (; round != last; round += Shape::kRoundElements) {
-        fetch_rows<Shape>(round, 1, b, p.ldb_bytes, pieces, odd);
+        fetch_rows<Shape>(round, 1, b, p.ldb_bytes, odd);
         multiply_rows<Shape>(round, 0, even, sum);
-        fetch_rows<Shape>(round + Shape::kRoundElements, 0, b, p.ldb_bytes, pieces, even);
+        fetch_rows<Shape>(round + Shape::kRoundElements, 0, b, p.ldb_bytes, even);
         multiply_rows<Shape>(round, 1, odd, sum);
       }
       left -= Shape::kChunkRounds;
-      fetch_rows<Shape>(round, 1, b, p.ldb_bytes, pieces, odd);
+      fetch_rows<Shape>(round, 1, b, p.ldb_bytes, odd);
       multiply_rows<Shape>(round, 0, even, sum);
-      if (left > 0) fetch_rows<Shape>(next_stage, 0, b, p.ldb_bytes, pieces, even);
+      if (left > 0) fetch_rows<Shape>(next_stage, 0, b, p.ldb_bytes, even);
       multiply_rows<Shape>(round, 1, odd, sum);
       // All lanes have read this chunk.
       __syncwarp();
