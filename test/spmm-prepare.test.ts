@@ -1,7 +1,13 @@
 // What prepare builds, and how copies follow their values.
 
 import { tileHeights } from '../lib/backends/calls/spmm.js';
-import { countTiles, type PanelTiles, shareTable, shareTiles } from '../lib/formats/tile-counts.js';
+import {
+  countTiles,
+  type PanelTiles,
+  panelTiles,
+  shareTable,
+  shareTiles,
+} from '../lib/formats/tile-counts.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
 import { Random } from './harness/random.js';
 import { recordSpmmCalls } from './harness/record-calls.js';
@@ -230,14 +236,18 @@ describe('prepare', () => {
   });
 
   test('cuts panels of far more tiles than most', () => {
-    const panels = (counts: readonly number[]): PanelTiles => ({
-      counts: Int32Array.from(counts),
-      count: counts.reduce((sum, tiles) => sum + tiles, 0),
-      most: Math.max(0, ...counts),
-    });
+    const panels = (counts: readonly number[]): PanelTiles => panelTiles(32, Int32Array.from(counts));
     const uneven = panels(Array.from({ length: 11 }, (_, panel) => (panel === 0 ? 50 : 3)));
     // At most twice the mean of 80 / 11 tiles.
-    expect(shareTiles(uneven)).toEqual({ count: 80, items: 14, longest: 13, parts: 4, cuts: 1, most: 50 });
+    expect(shareTiles(uneven)).toEqual({
+      rows: 32,
+      count: 80,
+      items: 14,
+      longest: 13,
+      parts: 4,
+      cuts: 1,
+      most: 50,
+    });
     const table = shareTable(uneven, shareTiles(uneven));
     for (const room of [100, table.length, table.length - 1]) {
       expect(shareTable(uneven, shareTiles(uneven), new Int32Array(room).fill(7))).toEqual(table);
@@ -247,11 +257,27 @@ describe('prepare', () => {
     ]);
     expect([...table.subarray(56, 63)]).toEqual([0, 0, 4, 0, 0, 50, 53]);
     const even = panels([10, 0, 10]);
-    expect(shareTiles(even)).toEqual({ count: 20, items: 3, longest: 10, parts: 0, cuts: 0, most: 10 });
+    expect(shareTiles(even)).toEqual({
+      rows: 32,
+      count: 20,
+      items: 3,
+      longest: 10,
+      parts: 0,
+      cuts: 0,
+      most: 10,
+    });
     expect([...shareTable(even, shareTiles(even))]).toEqual([
       0, 0, 10, -1, 1, 10, 0, -1, 2, 10, 10, -1, 0, 10, 10, 20,
     ]);
-    expect(shareTiles(panels([]))).toEqual({ count: 0, items: 0, longest: 0, parts: 0, cuts: 0, most: 0 });
+    expect(shareTiles(panels([]))).toEqual({
+      rows: 32,
+      count: 0,
+      items: 0,
+      longest: 0,
+      parts: 0,
+      cuts: 0,
+      most: 0,
+    });
     expect([...shareTable(panels([]), shareTiles(panels([])))]).toEqual([0]);
   });
 

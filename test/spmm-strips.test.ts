@@ -112,6 +112,7 @@ describe('counts of strips', () => {
     const counted = countAllStrips(rowPointers, columnIndices, new Int32Array(1100)).strips[8];
     const { items, ...shares } = shareTiles(counted);
     expect({ items, ...shares }).toEqual({
+      rows: 8,
       count: 1296,
       items: 54,
       parts: 5,

@@ -24,12 +24,12 @@ const tableRoom = new Int32Array(2 ** 16);
 interface Parts {
   readonly pattern: SparsePattern;
   readonly source: View;
-  /** int32 [count] */
-  readonly columns: View;
-  readonly values: View;
   /** The tables of `shareTable`: items and cuts; pointers. */
   readonly table: View;
   readonly pointers: View;
+  /** int32 [count] */
+  readonly columns: View;
+  readonly values: View;
 }
 
 // Only a backstop, as that of tensors. Handles of all these, each with an entry of its own, would take as long to make as to plan for them.
@@ -43,9 +43,10 @@ function release(memory: readonly Storage[]): void {
  * The values of a sparse matrix in another order, for kernels that want them so. Belongs to a values tensor and to the graphs that recorded
  * its use; holds on to all memory that a refresh reads. Out of date once the values were written to.
  */
-export class PackedCopy<Call> implements DerivedCopy {
+export class PackedCopy<Call, Rows extends number> implements DerivedCopy {
   /** What a call carries. */
   readonly call: Call;
+  readonly shares: TileShares<Rows>;
   /** Columns of B for which preparing found it to be the fastest, of all copies that it might have made. */
   readonly widths = new Set<number>();
   readonly #source: BackendBuffer;
@@ -54,8 +55,15 @@ export class PackedCopy<Call> implements DerivedCopy {
   #version = -1;
   #references = 1;
 
-  private constructor(call: Call, source: BackendBuffer, memory: readonly Storage[], fill: () => void) {
+  private constructor(
+    call: Call,
+    shares: TileShares<Rows>,
+    source: BackendBuffer,
+    memory: readonly Storage[],
+    fill: () => void,
+  ) {
     this.call = call;
+    this.shares = shares;
     this.#source = source;
     this.#memory = memory;
     this.#fill = fill;
@@ -65,16 +73,17 @@ export class PackedCopy<Call> implements DerivedCopy {
    * Builds the copy: all of its memory or, on an error, none.
    * @param elements of the values of one tile.
    */
-  static of<Call>(
+  static of<Call, Rows extends number>(
     matrix: SparseMatrix,
-    panels: SharedPanels,
+    panels: SharedPanels<Rows>,
     elements: number,
-    describe: (parts: Parts, shares: TileShares) => Call,
+    describe: (parts: Parts, shares: TileShares<Rows>) => Call,
     fill: (parts: Parts, device: Device) => void,
-  ): PackedCopy<Call> {
+  ): PackedCopy<Call, Rows> {
     const { device, dtype, pattern } = matrix;
     const source = matrix.values.view;
     const { shares } = panels;
+    const { count, items, cuts } = shares;
     const host = shareTable(panels, shares, tableRoom);
     const memory = [matrix.values, matrix.rowPointers, matrix.columnIndices].map(({ storage }) =>
       storage.retain(),
@@ -87,13 +96,23 @@ export class PackedCopy<Call> implements DerivedCopy {
     try {
       const tables = allocate(host.length, 'int32');
       device.backend.upload(tables.buffer, 0, host);
-      const columns = allocate(shares.count, 'int32');
-      const values = allocate(shares.count * elements, dtype);
-      const shared = 4 * (shares.items + shares.cuts);
-      const table = { ...tables, elements: shared };
-      const pointers = { ...tables, byteOffset: 4 * shared, elements: tables.elements - shared };
-      const parts = { pattern, source, columns, values, table, pointers };
-      const copy = new PackedCopy(describe(parts, shares), source.buffer, memory, () => fill(parts, device));
+      const { buffer } = tables;
+      const shared = 4 * (items + cuts);
+      const parts = {
+        pattern,
+        source,
+        table: { buffer, byteOffset: 0, elements: shared, dtype: tables.dtype },
+        pointers: {
+          buffer,
+          byteOffset: 4 * shared,
+          elements: host.length - shared,
+          dtype: tables.dtype,
+        },
+        columns: allocate(count, 'int32'),
+        values: allocate(count * elements, dtype),
+      };
+      const call = describe(parts, shares);
+      const copy = new PackedCopy(call, shares, source.buffer, memory, () => fill(parts, device));
       copy.refresh();
       dropped.register(copy, memory, copy);
       return copy;
@@ -127,7 +146,7 @@ export class PackedCopy<Call> implements DerivedCopy {
 }
 
 /** A matrix in dense tiles. */
-export type TiledCopy = PackedCopy<TilesCall>;
+export type TiledCopy = PackedCopy<TilesCall, TileHeight>;
 
 /** In tiles of `rows` rows. */
 export function tiledCopy(matrix: SparseMatrix, rows: TileHeight): TiledCopy {
@@ -137,13 +156,17 @@ export function tiledCopy(matrix: SparseMatrix, rows: TileHeight): TiledCopy {
     matrix,
     panels,
     rows * tileDepth,
-    ({ columns, values, table, pointers }, shares) => ({
-      ...shares,
+    ({ columns, values, table, pointers }, { count, items, longest, parts, cuts }) => ({
       rows,
+      count,
       panelPointers: pointers,
       columns,
       values,
       table,
+      items,
+      longest,
+      parts,
+      cuts,
     }),
     ({ pattern, source, columns, values, pointers }, device) => {
       device.backend.operations.spmmFillTiles({
@@ -161,15 +184,26 @@ export function tiledCopy(matrix: SparseMatrix, rows: TileHeight): TiledCopy {
 }
 
 /** A matrix in strips of rows, without the columns in which a strip stores nothing. */
-export type StripCopy = PackedCopy<StripsCall>;
+export type StripCopy = PackedCopy<StripsCall, StripHeight>;
 
-/** In strips of `rows` rows, which were counted; CSR in float32. */
-export function stripCopy(matrix: SparseMatrix, rows: StripHeight, strips: SharedPanels): StripCopy {
+/** In strips that were counted; CSR in float32. */
+export function stripCopy(matrix: SparseMatrix, strips: SharedPanels<StripHeight>): StripCopy {
+  const { rows } = strips;
   return PackedCopy.of(
     matrix,
     strips,
     rows,
-    ({ columns, values, table }, shares) => ({ ...shares, rows, columns, values, table }),
+    ({ columns, values, table }, { count, items, longest, parts, cuts }) => ({
+      rows,
+      count,
+      columns,
+      values,
+      table,
+      items,
+      longest,
+      parts,
+      cuts,
+    }),
     ({ pattern, source, columns, values, pointers }, device) => {
       device.backend.operations.spmmFillStrips({
         pattern,

@@ -1,21 +1,16 @@
-import {
-  type SpmmVariant,
-  type StripHeight,
-  stripHeights,
-  type TileHeight,
-  tileDepth,
-} from '../backends/calls/spmm.js';
+import { type SpmmVariant, stripHeights, tileDepth } from '../backends/calls/spmm.js';
 import { fail, WarptileError } from '../errors.js';
 import {
   bestWithStrips,
   bestWithTiles,
+  type SpmmDraft,
   type SpmmFeatures,
   type SpmmFound,
   selectSpmm,
 } from '../ops/spmm-plan.js';
 import { type StripFeatures, stripOperandsProblem, stripsProblem } from '../ops/spmm-strips.js';
 import { type TileFeatures, tileSizes, tilesProblem } from '../ops/spmm-tiles-plan.js';
-import { planDevice } from '../planning/plan-device.js';
+import { type PlanDevice, planDevice } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { checkBoolean, checkInteger, checkOneOf, checkOptions, own } from '../validate.js';
 import { stripCopy, tiledCopy } from './packed-copy.js';
@@ -56,17 +51,20 @@ export function prepareSpmm(given: SparseMatrix, options: PrepareOptions): SpmmV
   const { values } = matrix;
   for (const copy of [values.tiles, values.strips]) if (copy?.fresh === false) copy.refresh();
   const features = featuresOf(matrix, width);
-  const { tiles, best } = asked === 'strips' ? noTiles : tilesFor(matrix, features, asked !== undefined);
-  const strips = asked === 'tiles' ? undefined : stripsFor(matrix, features, asked !== undefined);
-  const chosen =
-    asked ?? selectSpmm({ ...features, tiles, strips }, planDevice(device), undefined, best).plan.variant;
+  const card = planDevice(device);
+  const { tiles, best } =
+    asked === 'strips' ? noTiles : tilesFor(matrix, features, card, asked !== undefined);
+  const strips = asked === 'tiles' ? undefined : stripsFor(matrix, features, card, asked !== undefined);
+  features.tiles = tiles;
+  features.strips = strips;
+  const chosen = asked ?? selectSpmm(features, card, undefined, best).plan.variant;
   if (chosen === 'tiles' && values.tiles === undefined) {
     const { rows } = tiles as TileFeatures;
     values.tiles = tiledCopy(matrix, rows);
   } else if (chosen === 'strips') {
     const { rows } = strips as StripFeatures;
     const { strips: counted } = matrix.topology.strips as StripCounts;
-    values.strips ??= stripCopy(matrix, rows, counted[rows]);
+    values.strips ??= stripCopy(matrix, counted[rows]);
     if (asked === undefined && !values.strips.widths.has(width)) {
       values.strips.widths.add(width);
       matrix.lastPlan = undefined;
@@ -83,16 +81,15 @@ interface Tiles {
 const noTiles: Tiles = { tiles: undefined };
 
 /** The copy in tiles: as it is held, or of the height that is expected to be fastest; none where there can be none. */
-function tilesFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean): Tiles {
+function tilesFor(matrix: SparseMatrix, features: SpmmFeatures, card: PlanDevice, asked: boolean): Tiles {
   const held = matrix.values.tiles;
-  if (held !== undefined) return { tiles: held.call };
+  if (held !== undefined) return { tiles: held.shares };
   // No copy of entries pays for a single column of B.
   if (!asked && features.width === 1 && features.format === 'csr') return noTiles;
   if (!isPossible(tilesProblem(features), asked)) return noTiles;
-  const card = planDevice(matrix.device);
+  const { panels } = matrix.topology.tiles;
   const { found: tiles, best } = fastest(
-    tileSizes(matrix.dtype),
-    (rows) => ({ ...matrix.topology.tiles.panels[rows].shares, rows }),
+    tileSizes(matrix.dtype).map((rows) => panels[rows].shares),
     (one) => bestWithTiles(features, one, card),
   );
   const bytes = tiles.count * tiles.rows * tileDepth * dtypeInfo[matrix.dtype].bytes;
@@ -100,15 +97,19 @@ function tilesFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean):
 }
 
 /** As `tilesFor`; also undefined where strips cannot run for the operands. */
-function stripsFor(matrix: SparseMatrix, features: SpmmFeatures, asked: boolean): StripFeatures | undefined {
+function stripsFor(
+  matrix: SparseMatrix,
+  features: SpmmFeatures,
+  card: PlanDevice,
+  asked: boolean,
+): StripFeatures | undefined {
   if (!isPossible(stripsProblem(features), asked)) return undefined;
-  const card = planDevice(matrix.device);
   const counted = (matrix.topology.strips as StripCounts).strips;
-  const bestFor = (strips: StripFeatures): SpmmFound => bestWithStrips(features, strips, card);
-  const held = matrix.values.strips?.call;
-  const share = (rows: StripHeight): StripFeatures => ({ ...counted[rows].shares, rows });
-  const { found: strips, best } =
-    held === undefined ? fastest(stripHeights, share, bestFor) : { found: held, best: bestFor(held) };
+  const held = matrix.values.strips?.shares;
+  const { found: strips, best } = fastest(
+    held === undefined ? stripHeights.map((rows) => counted[rows].shares) : [held],
+    (one) => bestWithStrips(features, one, card),
+  );
   if (best.us === Number.POSITIVE_INFINITY) {
     isPossible(stripOperandsProblem(features), asked);
     return undefined;
@@ -124,14 +125,9 @@ function isPossible(problem: string | undefined, asked: boolean): boolean {
 }
 
 /** The height with the fastest plan, and that. */
-function fastest<H extends TileHeight | StripHeight, F>(
-  heights: readonly H[],
-  share: (rows: H) => F,
-  bestFor: (features: F) => SpmmFound,
-): { found: F; best: SpmmFound } {
+function fastest<F>(heights: readonly F[], bestFor: (found: F) => SpmmFound): { found: F; best: SpmmFound } {
   let least: { found: F; best: SpmmFound } | undefined;
-  for (const rows of heights) {
-    const found = share(rows);
+  for (const found of heights) {
     const best = bestFor(found);
     if (least === undefined || best.us < least.best.us) least = { found, best };
   }
@@ -149,7 +145,7 @@ function fits(matrix: SparseMatrix, name: PreparedVariant, bytes: number, asked:
 export const farBytes = 2 ** 32;
 
 /** @internal What the planner knows of a matrix; operands whose rows are aligned, and no copy. */
-export function featuresOf(matrix: SparseMatrix, width: number): SpmmFeatures {
+export function featuresOf(matrix: SparseMatrix, width: number): SpmmDraft {
   const { topology, pattern, dtype } = matrix;
   return {
     dtype,
@@ -162,9 +158,9 @@ export function featuresOf(matrix: SparseMatrix, width: number): SpmmFeatures {
     width,
     batch: 1,
     batchedValues: matrix.batch !== undefined,
-    farRows: width * dtypeInfo[dtype].bytes >= farBytes,
     vectors: width % (dtype === 'float32' ? 4 : 8) === 0,
     pairs: width % 2 === 0,
+    farRows: width * dtypeInfo[dtype].bytes >= farBytes,
     tiles: undefined,
     stripSpan: topology.strips?.span,
     strips: undefined,

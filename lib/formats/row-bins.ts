@@ -62,13 +62,9 @@ export function binRows(rowPointers: Int32Array, longestRow: number): RowBins | 
   const starts = startsOf(counts);
   const steps = new Uint8Array(rowPointers[rows]);
   const streams = [streamRows(rowPointers, steps), streamColumn(rowPointers)];
-  let size = 4 * items + 3 * longRows;
-  const [stream, column] = streams.map(({ table: { length }, ...rest }) => {
-    const at = aligned(size);
-    size = at + length;
-    return { ...rest, at };
-  });
-  const stepsAt = aligned(size);
+  const stream = placed(streams[0], aligned(4 * items + 3 * longRows));
+  const column = placed(streams[1], aligned(stream.at + streams[0].table.length));
+  const stepsAt = aligned(column.at + streams[1].table.length);
   const table = new Int32Array(stepsAt + Math.ceil(steps.length / 4));
   table.set(streams[0].table, stream.at);
   table.set(streams[1].table, column.at);
@@ -96,6 +92,11 @@ export function binRows(rowPointers: Int32Array, longestRow: number): RowBins | 
   // Bin i + 1 holds 2^i to 2^(i + 1) - 1 entries; starts now tell where each bin ends.
   for (let bin = 1; bin < counts.length; ++bin) atLeast.push(starts[bin]);
   return Object.freeze({ items, segments, longRows, limit, atLeast, table, stream, column, stepsAt });
+}
+
+function placed(table: StreamTable, at: number): PlacedTable {
+  const { items, segments, longRows, blockItems, warpItems, longest, stretch } = table;
+  return { items, segments, longRows, blockItems, warpItems, longest, stretch, at };
 }
 
 /** Elements of 4 bytes up to where 16 bytes begin. */

@@ -5,7 +5,7 @@ import { panelTiles, type SharedPanels, shared } from './tile-counts.js';
 
 export interface StripCounts {
   /** By the rows of a strip: the columns of strips, filled up to a multiple of `stripStep`, in the place of tiles of panels. */
-  readonly strips: Readonly<Record<StripHeight, SharedPanels>>;
+  readonly strips: { readonly [Rows in StripHeight]: SharedPanels<Rows> };
   /** Most columns from the first to the last of a strip of 8 rows. */
   readonly span: number;
 }
@@ -71,10 +71,10 @@ export function countAllStrips(pointers: Int32Array, indices: Int32Array, met8: 
       ++counts8[strip8];
     }
   }
-  return { strips: { 4: filledUp(counts4), 8: filledUp(counts8) }, span };
+  return { strips: { 4: filledUp(4, counts4), 8: filledUp(8, counts8) }, span };
 }
 
-function filledUp(counts: Int32Array): SharedPanels {
+function filledUp<Rows extends StripHeight>(rows: Rows, counts: Int32Array): SharedPanels<Rows> {
   for (let i = 0; i < counts.length; ++i) counts[i] = (counts[i] + stripStep - 1) & -stripStep;
-  return shared({ ...panelTiles(counts), leastPart: shortestPart, step: stripStep });
+  return shared(panelTiles(rows, counts, shortestPart, stripStep));
 }

@@ -3,27 +3,29 @@
 import { type TileHeight, tileDepth } from '../backends/calls/spmm.js';
 
 /** The tiles of one height in which something is stored. */
-export interface PanelTiles {
+export interface PanelTiles<Rows extends number = number> {
+  /** Of a tile. */
+  readonly rows: Rows;
   /** By panel. */
   readonly counts: Int32Array;
   /** Of all panels. */
   readonly count: number;
   /** Of one panel. */
   readonly most: number;
-  /** Tiles of a part of a panel that is cut, at least about. Default 8. */
-  readonly leastPart?: number;
-  /** What the counts are multiples of, and those of parts. Default 1. */
-  readonly step?: number;
+  /** Tiles of a part of a panel that is cut, at least about. */
+  readonly leastPart: number;
+  /** What the counts are multiples of, and those of parts. */
+  readonly step: number;
 }
 
 /** Tiles and how they are shared out, which is found with them: to prepare a product is to be fast. */
-export interface SharedPanels extends PanelTiles {
-  readonly shares: TileShares;
+export interface SharedPanels<Rows extends number = number> extends PanelTiles<Rows> {
+  readonly shares: TileShares<Rows>;
 }
 
 export interface TileCounts {
   /** Of spmm's copy, by the rows of a tile of 64 columns. */
-  readonly panels: Readonly<Record<TileHeight, SharedPanels>>;
+  readonly panels: { readonly [Rows in TileHeight]: SharedPanels<Rows> };
   /** Of each of sddmm's `tileShapes`, in all panels; CSR. */
   readonly shapes: readonly [number, number, number, number];
 }
@@ -45,29 +47,38 @@ export function countTiles(pointers: Int32Array, indices: Int32Array, extents: E
   const stored = pointers[pointers.length - 1];
   const apart = [stored, stored, stored, stored] as const;
   if (columns > widestCounted) {
-    const none = (height: number): SharedPanels =>
-      shared(panelTiles(new Int32Array(Math.ceil(rows / height))));
+    const none = <Rows extends number>(height: Rows): SharedPanels<Rows> =>
+      shared(panelTiles(height, new Int32Array(Math.ceil(rows / height))));
     return { panels: { 32: none(32), 64: none(64), 128: none(128) }, shapes: apart };
   }
   if (blockRows === 1 && blockColumns === 1) return countOfEntries(pointers, indices, extents);
-  const count = (height: number): SharedPanels =>
-    shared(panelTiles(countOfBlocks(pointers, indices, extents, height)));
+  const count = <Rows extends number>(height: Rows): SharedPanels<Rows> =>
+    shared(panelTiles(height, countOfBlocks(pointers, indices, extents, height)));
   return { panels: { 32: count(32), 64: count(64), 128: count(128) }, shapes: apart };
 }
 
+/** Of a part of a panel that is cut. */
+const shortestPart = 8;
+
 /** @internal */
-export function panelTiles(counts: Int32Array): PanelTiles {
+export function panelTiles<Rows extends number>(
+  rows: Rows,
+  counts: Int32Array,
+  leastPart = shortestPart,
+  step = 1,
+): PanelTiles<Rows> {
   let [count, most] = [0, 0];
   for (const tiles of counts) {
     count += tiles;
     if (tiles > most) most = tiles;
   }
-  return { counts, count, most };
+  return { rows, counts, count, most, leastPart, step };
 }
 
 /** @internal */
-export function shared(panels: PanelTiles): SharedPanels {
-  return { ...panels, shares: shareTiles(panels) };
+export function shared<Rows extends number>(panels: PanelTiles<Rows>): SharedPanels<Rows> {
+  const { rows, counts, count, most, leastPart, step } = panels;
+  return { rows, counts, count, most, leastPart, step, shares: shareTiles(panels) };
 }
 
 /** CSR: one pass, since it takes longer than everything else that is counted of a pattern. */
@@ -108,9 +119,9 @@ function countOfEntries(pointers: Int32Array, indices: Int32Array, { rows, colum
   }
   return {
     panels: {
-      32: shared(panelTiles(counts32)),
-      64: shared(panelTiles(counts64)),
-      128: shared(panelTiles(counts128)),
+      32: shared(panelTiles(32, counts32)),
+      64: shared(panelTiles(64, counts64)),
+      128: shared(panelTiles(128, counts128)),
     },
     shapes: [all32, all64, all128, all256],
   };
@@ -142,7 +153,9 @@ function countOfBlocks(
 }
 
 /** How the tiles of all panels are shared out: an item is a panel, or a part of one that has far more tiles than others. */
-export interface TileShares {
+export interface TileShares<Rows extends number = number> {
+  /** Of a tile. */
+  readonly rows: Rows;
   readonly count: number;
   readonly items: number;
   /** Most tiles of an item. */
@@ -155,12 +168,11 @@ export interface TileShares {
   readonly most: number;
 }
 
-const shortestPart = 8;
 /** A grid holds 65535 items; panels are not cut where they alone come near. */
 const mostCutPanels = 32_768;
 
 /** Panels of more tiles than `uncut` are cut into parts of about `limit`. */
-function cutting({ counts, count, most, leastPart = shortestPart }: PanelTiles): {
+function cutting({ counts, count, most, leastPart }: PanelTiles): {
   limit: number;
   uncut: number;
 } {
@@ -170,15 +182,15 @@ function cutting({ counts, count, most, leastPart = shortestPart }: PanelTiles):
 }
 
 /** Tiles of each part of a panel but the last. */
-function partOf(tiles: number, limit: number, step = 1): number {
+function partOf(tiles: number, limit: number, step: number): number {
   return Math.ceil(tiles / Math.ceil(tiles / limit) / step) * step;
 }
 
 /** @internal */
-export function shareTiles(panels: PanelTiles): TileShares {
-  const { counts, count, most } = panels;
+export function shareTiles<Rows extends number>(panels: PanelTiles<Rows>): TileShares<Rows> {
+  const { rows, counts, count, most } = panels;
   const { limit, uncut } = cutting(panels);
-  if (most <= uncut) return { count, items: counts.length, longest: most, parts: 0, cuts: 0, most };
+  if (most <= uncut) return { rows, count, items: counts.length, longest: most, parts: 0, cuts: 0, most };
   let [longest, parts, cuts] = [0, 0, 0];
   for (const tiles of counts) {
     const each = tiles <= uncut ? tiles : partOf(tiles, limit, panels.step);
@@ -187,7 +199,7 @@ export function shareTiles(panels: PanelTiles): TileShares {
     parts += Math.ceil(tiles / each);
     ++cuts;
   }
-  return { count, items: counts.length - cuts + parts, longest, parts, cuts, most };
+  return { rows, count, items: counts.length - cuts + parts, longest, parts, cuts, most };
 }
 
 /**

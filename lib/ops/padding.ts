@@ -61,7 +61,7 @@ export function withPadding<Features, Plan extends PaddablePlan>(
     const { variant, plan } = onCopies[i];
     const us = onCopies[i].us + padded.us;
     if (plan === undefined || !(us < one.us)) return one;
-    return { variant, plan: { ...plan, padded: true }, us };
+    return { variant, plan: { ...plan, padded: true }, us, problem: undefined };
   });
 }
 

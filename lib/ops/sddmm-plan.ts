@@ -112,7 +112,7 @@ function segments({ format, stored, depth, batch, dtype }: SddmmFeatures): Sddmm
   const work = stored * batch * (0.05 + 0.25e-3 * depth * dtypeInfo[dtype].bytes);
   // Blocks have this variant alone.
   const us = format === 'csr' ? 9 + work / 1000 : 0;
-  return { variant: 'segments', plan: none, us };
+  return { variant: 'segments', plan: none, us, problem: undefined };
 }
 
 /** Warps of a multiprocessor that hide each other's waits. */

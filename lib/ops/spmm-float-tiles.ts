@@ -3,7 +3,7 @@
 import type { PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import type { TileFeatures, TileShape } from './spmm-tiles-plan.js';
-import { overlapped, unaligned, wavesOf } from './spmm-time.js';
+import { byExponent, exponentOf, overlapped, unaligned, wavesOf } from './spmm-time.js';
 
 /** @internal Rows of a tile. */
 export const floatTileSizes = [32, 64] as const;
@@ -23,12 +23,6 @@ const model = {
   clusterStep: 1.385,
   parts: 1.2,
   reached: { 1: 1, 2: 1, 4: 0.862, 8: 0.786 } as Readonly<Record<number, number>>,
-  // By rows of a tile and columns of a block: a name would have to be made for every plan.
-  32: {
-    32: { latency: 0.3199, first: 0.3234, tile: 0.3803, block: 1.8102 },
-    128: { latency: 0.9031, first: 0.1941, tile: 1.6608, block: 2.5071 },
-  },
-  64: { 128: { latency: 0.8661, first: 0, tile: 2.9856, block: 2.3775 } },
 };
 
 interface BlockCosts {
@@ -37,6 +31,15 @@ interface BlockCosts {
   readonly tile: number;
   readonly block: number;
 }
+
+/** By rows of a tile and columns of a block. */
+const blockCosts = byExponent<readonly BlockCosts[]>({
+  32: byExponent({
+    32: { latency: 0.3199, first: 0.3234, tile: 0.3803, block: 1.8102 },
+    128: { latency: 0.9031, first: 0.1941, tile: 1.6608, block: 2.5071 },
+  }),
+  64: byExponent({ 128: { latency: 0.8661, first: 0, tile: 2.9856, block: 2.3775 } }),
+});
 
 /** @internal */
 export function floatTilesTime(
@@ -48,7 +51,7 @@ export function floatTilesTime(
   const { width, batch, vectors } = features;
   const { rows, count, items, longest, parts } = tiles;
   const { columns, cluster } = plan;
-  const shape = (model[rows as 32 | 64] as Readonly<Record<number, BlockCosts>>)[columns];
+  const shape = blockCosts[exponentOf(rows)][exponentOf(columns)];
   const blocks = Math.max(1, items) * Math.ceil(width / columns) * batch * cluster;
   const steps = Math.ceil(Math.max(1, count / Math.max(1, items)) / cluster);
   const load = blocks / (device.multiprocessors * model.reached[cluster]);
@@ -63,7 +66,7 @@ export function floatTilesTime(
       // Of the multiprocessor with the most blocks, or with the longest, which begins early.
       Math.max(waves * (shape.block + steps * shape.tile), shape.block + most * shape.tile),
     ) +
-    model.clusterStep * Math.log2(cluster) +
+    model.clusterStep * exponentOf(cluster) +
     (parts > 0 ? model.parts : 0);
   return vectors ? us : us * unaligned(width, cluster > 1 ? 1.13 : 1.33);
 }

@@ -1,12 +1,12 @@
 // Plans of spmm's kernels that gather rows of B, and their expected microseconds on an H200, for lib/ops/spmm-plan.ts.
 
-import type { SpmmPlan } from '../backends/calls/spmm.js';
+import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
 import type { RowBins } from '../formats/row-bins.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { memoryTimes } from './spmm-memory.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { overlapped } from './spmm-time.js';
+import { exponentOf, overlapped } from './spmm-time.js';
 
 // The model: a launch, and then the longest of five, with a share of the others, since they overlap only in part.
 //   rounds       the chain of loads of the longest row
@@ -68,29 +68,6 @@ export function splitTime(
   );
 }
 
-// Written out: plans by the dozen are made for every new problem, and copies of an object cost more than estimating them.
-const gatherPlan = (
-  variant: 'row-group' | 'row-bins',
-  { vector, piece, lanes }: LaneColumns,
-  splits: number,
-  warps: number,
-  blockItems: number,
-  warpItems: number,
-): SpmmPlan => ({
-  variant,
-  vector,
-  piece,
-  lanes,
-  splits,
-  warps,
-  columns: 0,
-  cluster: 1,
-  warpRows: 0,
-  blockItems,
-  warpItems,
-  padded: false,
-});
-
 /**
  * What plans take that do not load their columns at once, of the time that the models say, which were fitted to few of them: single
  * columns by lanes, pairs by the bytes of an element and lanes, four single columns of a lane by the bytes of an element. Medians of 550
@@ -147,8 +124,24 @@ export interface LaneColumns {
 /** @internal */
 export type DenseOperands = Pick<SpmmFeatures, 'dtype' | 'width' | 'vectors' | 'pairs'>;
 
-const shapes = (vector: number, piece: number, lanes: readonly number[]): readonly LaneColumns[] =>
-  lanes.map((each) => ({ vector, piece, lanes: each }));
+interface LaneShape extends LaneColumns {
+  /** The plans of row groups. Made once, as those of tiles: to make them takes longer than to estimate them. */
+  readonly groups: readonly SpmmPlan[];
+}
+
+function groupsOf(columns: LaneColumns): SpmmPlan[] {
+  const all = 32 / columns.lanes;
+  const few = Math.max(1, all / 4);
+  const splits = all === 1 ? [1] : columns.lanes <= 2 && few > 1 ? [all, few, 1] : [all, few];
+  return splits.flatMap((each) =>
+    (each === all ? [1, 2, 4, 8] : [1]).map((warps) =>
+      spmmPlan('row-group', { ...columns, splits: each, warps }),
+    ),
+  );
+}
+
+const shapes = (vector: number, piece: number, lanes: readonly number[]): readonly LaneShape[] =>
+  lanes.map((each) => ({ vector, piece, lanes: each, groups: groupsOf({ vector, piece, lanes: each }) }));
 const singles = [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 1, [8, 32])];
 const pairShapes = {
   4: [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 2, [4, 8, 16, 32]), ...shapes(4, 1, [32])],
@@ -161,7 +154,7 @@ const wholes = { 4: shapes(4, 4, [2, 4, 8, 16, 32]), 2: shapes(8, 8, [1, 2, 4, 8
  * eight columns took 1.0 to 2.3 times as long as wider ones, and more than four of two or four lanes 1.1 times. Of single columns the
  * narrowest takes everything.
  */
-function laneColumns({ dtype, width, vectors, pairs }: DenseOperands): readonly LaneColumns[] {
+function laneColumns({ dtype, width, vectors, pairs }: DenseOperands): readonly LaneShape[] {
   const bytes = dtypeInfo[dtype].bytes as 2 | 4;
   const all = vectors ? wholes[bytes] : pairs ? pairShapes[bytes] : singles;
   return all.filter(({ lanes, vector }, i) => {
@@ -175,16 +168,8 @@ function laneColumns({ dtype, width, vectors, pairs }: DenseOperands): readonly 
 export function groupPlans(operands: DenseOperands): readonly SpmmPlan[] {
   const { width } = operands;
   const plans: SpmmPlan[] = [];
-  for (const columns of laneColumns(operands)) {
-    const { lanes, vector } = columns;
-    if (lanes * vector === 1 && width > 4) continue;
-    const all = 32 / lanes;
-    const few = Math.max(1, all / 4);
-    for (const splits of all === 1 ? [1] : lanes <= 2 && few > 1 ? [all, few, 1] : [all, few]) {
-      for (const warps of splits === all ? [1, 2, 4, 8] : [1]) {
-        plans.push(gatherPlan('row-group', columns, splits, warps, 0, 0));
-      }
-    }
+  for (const { lanes, vector, groups } of laneColumns(operands)) {
+    if (lanes * vector > 1 || width <= 4) plans.push(...groups);
   }
   return plans;
 }
@@ -210,7 +195,7 @@ export function groupTime(
     roundsOf(stored / Math.max(1, rows), splits * warps) *
       (model.chunk + (model.lines * lines) / 4 + others) +
     model.warp +
-    model.shuffle * Math.log2(splits) * vector;
+    model.shuffle * exponentOf(splits) * vector;
   const us = overlapped(
     model.start,
     model.overlap,
@@ -231,6 +216,27 @@ export function groupTime(
   return corrected * shared + model.sharing;
 }
 
+/** As `spmmPlan`, without the options: these depend on the pattern, and are made by the dozen for every new problem. */
+const binPlan = (
+  { vector, piece, lanes }: LaneColumns,
+  splits: number,
+  blockItems: number,
+  warpItems: number,
+): SpmmPlan => ({
+  variant: 'row-bins',
+  vector,
+  piece,
+  lanes,
+  splits,
+  warps: 1,
+  columns: 0,
+  cluster: 1,
+  blockItems,
+  warpItems,
+  warpRows: 0,
+  padded: false,
+});
+
 /** @internal Every plan of row bins that has a kernel and wastes less than half of its lanes. */
 export function binPlans(
   problem: DenseOperands & { readonly bins: Pick<RowBins, 'atLeast'> | undefined },
@@ -247,14 +253,14 @@ export function binPlans(
       let warpsBefore = -1;
       for (const rounds of [2, 4, 8, 16, 32]) {
         // An item takes more lanes where it would take a group, and then a warp, more than `rounds` rounds of four entries.
-        const blockItems = bins.atLeast[Math.min(most, Math.log2((128 * rounds) / lanes))];
-        const byWarps = bins.atLeast[Math.min(most, Math.log2(4 * splits * rounds))];
+        const blockItems = bins.atLeast[Math.min(most, exponentOf((128 * rounds) / lanes))];
+        const byWarps = bins.atLeast[Math.min(most, exponentOf(4 * splits * rounds))];
         const warpItems = lanes * splits === 32 ? 0 : byWarps - blockItems;
         // Fewer items the more rounds: a plan that was there comes right before.
         if (blockItems === before && warpItems === warpsBefore) continue;
         before = blockItems;
         warpsBefore = warpItems;
-        plans.push(gatherPlan('row-bins', columns, splits, 1, blockItems, warpItems));
+        plans.push(binPlan(columns, splits, blockItems, warpItems));
       }
     }
   }
@@ -313,6 +319,7 @@ export function binTime(
   // Items of one power of two, the long ones first: some of them by blocks, some by warps, the rest by parts of warps.
   for (let exponent = atLeast.length - 1, before = 0; exponent >= -1; --exponent) {
     const past = exponent < 0 ? items : atLeast[exponent];
+    if (past === before) continue;
     const entries = exponent < 0 ? 0 : Math.min(typicalEntries[exponent], longestRow, limit);
     const byBlock = Math.max(0, Math.min(past, blockItems) - before);
     const byWarp = Math.max(0, Math.min(past, blockItems + warpItems) - Math.max(before, blockItems));
@@ -327,7 +334,7 @@ export function binTime(
   const lines = Math.max(vector === 1 ? 1 : 4, groups);
   const mean = stored / Math.max(1, rows);
   const even = mean > 8 && longestRow < 8 * mean;
-  const steps = (parts: number): number => binModel.shuffle * Math.log2(parts) * vector;
+  const steps = (parts: number): number => binModel.shuffle * exponentOf(parts) * vector;
   const nanoseconds =
     (longRounds + shortRounds) * (binModel.chunk + (binModel.lines * lines) / 4 + binModel.groups * groups) +
     (shortRounds * binModel.rows) / share +

@@ -1,9 +1,9 @@
 // The kernel of spmm that keeps a panel of B in shared memory: its plans, and how long they take.
 
-import { noParameters, type SpmmPlan } from '../backends/calls/spmm.js';
+import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { overlapped, wavesOf } from './spmm-time.js';
+import { exponentOf, overlapped, wavesOf } from './spmm-time.js';
 
 /** Matches cuda/kernels/spmm/panel.cuh: warps of a block, rows of a warp, columns of a panel. */
 const warps = 16;
@@ -23,10 +23,7 @@ export function panelProblem({ dtype, format, vectors, rows }: SpmmFeatures): st
 
 const plansOf = (clusters: readonly number[]): readonly SpmmPlan[] =>
   panelWarpRows.flatMap((warpRows) =>
-    clusters.map((cluster): SpmmPlan => {
-      const shape = { warps, columns: panelColumns, warpRows, cluster };
-      return { ...noParameters, ...shape, variant: 'panel' };
-    }),
+    clusters.map((cluster) => spmmPlan('panel', { warps, columns: panelColumns, warpRows, cluster })),
   );
 // The same for every problem, and making them takes longer than estimating them.
 const alone = plansOf([1]);
@@ -86,6 +83,6 @@ export function panelTime(features: SpmmFeatures, device: PlanDevice, plan: Spmm
       (longestRow / cluster) * model.latency,
       block * (pair ? 1 + (waves - 1) * model.second : waves),
     ) +
-    model.clusterStep * Math.log2(cluster);
+    model.clusterStep * exponentOf(cluster);
   return model.doubt * us;
 }

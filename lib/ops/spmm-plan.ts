@@ -1,7 +1,7 @@
 // Which kernel of spmm runs, with which parameters: a pure function of the problem and the device. Times are expected
 // microseconds on an H200, replayed from a graph; the constants below come from a sweep over every plan there (docs/performance.md).
 
-import { noParameters, type SpmmPlan, type SpmmVariant } from '../backends/calls/spmm.js';
+import { type SpmmPlan, type SpmmVariant, spmmPlan } from '../backends/calls/spmm.js';
 import type { RowBins } from '../formats/row-bins.js';
 import { bestOf, type Candidate, type Choice, choose, type Found } from '../planning/choice.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
@@ -40,6 +40,12 @@ export interface SpmmFeatures {
   /** An up-to-date copy in strips. */
   readonly strips: StripFeatures | undefined;
 }
+
+/**
+ * @internal Features that are put together: what is known later is set. Objects that are spread would each be of a kind of their own to the
+ * engine, and planners read features by the hundred.
+ */
+export type SpmmDraft = { -readonly [Key in keyof SpmmFeatures]: SpmmFeatures[Key] };
 
 /** A variant with its best parameters and their expected time, or the problem that rules it out. */
 export type SpmmCandidate = Candidate<SpmmVariant>;
@@ -84,13 +90,32 @@ export function spmmVariantsFor(
 
 /** @internal The problem on copies of B and C, and the microseconds of making them; none where rows begin at multiples of 16 bytes. */
 export function paddedSpmm(features: SpmmFeatures): Padded<SpmmFeatures> | undefined {
-  const { dtype, rows, columns, width, batch, vectors } = features;
   // A single column would become four or eight.
-  if (vectors || width === 1) return undefined;
-  const copied = paddedColumns(width, dtype);
-  const us = paddingTime((rows + columns) * copied * batch, features, 2);
+  if (features.vectors || features.width === 1) return undefined;
+  const { dtype, format, rows, columns, stored, longestRow, bins, batch, batchedValues } = features;
+  const { tiles, stripSpan, strips } = features;
+  const width = paddedColumns(features.width, dtype);
+  const us = paddingTime((rows + columns) * width * batch, features, 2);
   if (us === Number.POSITIVE_INFINITY) return undefined;
-  return { features: { ...features, width: copied, vectors: true, pairs: true, farRows: false }, us };
+  const padded: SpmmFeatures = {
+    dtype,
+    format,
+    rows,
+    columns,
+    stored,
+    longestRow,
+    bins,
+    width,
+    batch,
+    batchedValues,
+    vectors: true,
+    pairs: true,
+    farRows: false,
+    tiles,
+    stripSpan,
+    strips,
+  };
+  return { features: padded, us };
 }
 
 /** @internal The best plan with tiles, built or thought of. */
@@ -133,16 +158,18 @@ export type SpmmFound = Found<SpmmPlan>;
 
 const ruledOut = (variant: SpmmVariant, problem: string): SpmmFound => ({
   variant,
+  plan: undefined,
   us: Number.POSITIVE_INFINITY,
   problem,
 });
 
+const splitPlan = spmmPlan('row-split');
+
 function rowSplit(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): SpmmFound {
-  const plan: SpmmPlan = { variant: 'row-split', ...noParameters };
+  const plan = splitPlan;
   // The only kernel of blocks: nothing to compare it with.
-  if (features.format !== 'csr') return { variant: 'row-split', plan, us: Number.POSITIVE_INFINITY };
-  const us = splitTime(features, device, memory);
-  return { variant: 'row-split', plan, us };
+  const us = features.format === 'csr' ? splitTime(features, device, memory) : Number.POSITIVE_INFINITY;
+  return { variant: 'row-split', plan, us, problem: undefined };
 }
 
 function rowGroup(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): SpmmFound {
@@ -208,5 +235,6 @@ function strips(features: SpmmFeatures, device: PlanDevice, others: readonly Spm
   // It was compared with everything then, also with tiles of which there is no copy now.
   if (features.strips.chosen) return best;
   const rival = others.reduce((a, b) => (b.us < a.us ? b : a));
-  return { ...best, us: best.us * overestimated[rival.variant] };
+  const { variant, plan, us } = best;
+  return { variant, plan, us: us * overestimated[rival.variant], problem: undefined };
 }

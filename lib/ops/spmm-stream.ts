@@ -1,6 +1,6 @@
 // Plans of spmm's kernels that share out entries, and their expected microseconds on an H200, for lib/ops/spmm-plan.ts.
 
-import { noParameters, type SpmmPlan } from '../backends/calls/spmm.js';
+import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
 import { mostInGrid } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import type { DenseOperands, LaneColumns } from './spmm-gather-plans.js';
@@ -39,13 +39,8 @@ export function streamPlans({
   bins,
 }: DenseOperands & { readonly bins: StreamItems | undefined }): readonly SpmmPlan[] {
   const { stream, column } = bins as StreamItems;
-  const planOf = (loads: LaneColumns, { blockItems, warpItems }: LongItems): SpmmPlan => ({
-    variant: 'stream',
-    ...noParameters,
-    ...loads,
-    blockItems,
-    warpItems,
-  });
+  const planOf = ({ vector, piece, lanes }: LaneColumns, { blockItems, warpItems }: LongItems): SpmmPlan =>
+    spmmPlan('stream', { vector, piece, lanes, blockItems, warpItems });
   if (width === 1) return [planOf({ vector: 1, piece: 1, lanes: 1 }, column)];
   const { wholes, pairs, singles } = shapes[dtypeInfo[dtype].bytes as 2 | 4];
   // Of the narrowest some lanes may have fewer columns than others, of wider ones less than half of them none.

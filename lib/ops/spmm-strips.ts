@@ -1,6 +1,6 @@
 // The kernel of spmm that takes strips of rows: its plans, and how long they take.
 
-import { noParameters, type SpmmPlan, type StripHeight } from '../backends/calls/spmm.js';
+import { type SpmmPlan, type StripHeight, spmmPlan } from '../backends/calls/spmm.js';
 import { bestOf, type Found } from '../planning/choice.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
@@ -87,7 +87,7 @@ const sharings = [1, 2, 4, 8] as const;
 // Made once, as those of tiles: to make them takes longer than to estimate them. By the rows of a strip and how rows of B are loaded.
 const plansOf = (rows: StripHeight, piece: number): readonly (readonly SpmmPlan[])[] =>
   shapes[rows].map(({ vector, lanes }) =>
-    sharings.map((warps) => ({ ...noParameters, variant: 'strips', vector, piece, lanes, warps })),
+    sharings.map((warps) => spmmPlan('strips', { vector, piece, lanes, warps })),
   );
 const loadsOf = (rows: StripHeight) => ({ wholes: plansOf(rows, 4), pairs: plansOf(rows, 2) });
 const allPlans = { 4: loadsOf(4), 8: loadsOf(8) };

@@ -1,18 +1,12 @@
 // Plans of spmm's tile kernels and their expected microseconds on an H200, for lib/ops/spmm-plan.ts.
 
-import {
-  noParameters,
-  type SpmmPlan,
-  type TileHeight,
-  tileDepth,
-  tileHeights,
-} from '../backends/calls/spmm.js';
+import { type SpmmPlan, spmmPlan, type TileHeight, tileDepth, tileHeights } from '../backends/calls/spmm.js';
 import { bestOf, type Found } from '../planning/choice.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { overlapped, unaligned } from './spmm-time.js';
+import { byExponent, exponentOf, overlapped, unaligned } from './spmm-time.js';
 
 /** A copy in tiles, built or thought of. */
 export interface TileFeatures {
@@ -50,28 +44,27 @@ const plansOf = (
   columns: readonly number[],
   clusters: readonly number[],
 ): readonly SpmmPlan[] =>
-  columns.flatMap((each) =>
-    clusters.map((cluster): SpmmPlan => {
-      const shape: TileShape = { warps, columns: each, cluster };
-      return { ...noParameters, ...shape, variant: 'tiles' };
-    }),
-  );
+  columns.flatMap((each) => clusters.map((cluster) => spmmPlan('tiles', { warps, columns: each, cluster })));
 const alone = [1];
 const clustered = [1, 2, 4, 8];
 // Made once: to make them takes longer than to estimate them. By rows of a tile, without clusters and with them.
-const hopperPlans = {
+const hopperPlans = byExponent({
   64: [...plansOf(4, [32, 64, 128], clustered), ...plansOf(4, [256], alone)],
   128: [...plansOf(4, [64, 128], clustered), ...plansOf(4, [256], alone)],
-};
-const warpPlans = [alone, clustered].map((clusters) => ({
-  32: plansOf(1, [32], clusters),
-  64: plansOf(1, [64], clusters),
-  128: plansOf(1, [128], clusters),
-}));
-const floatPlans = [alone, clustered].map((clusters) => ({
-  32: plansOf(1, floatTileColumns(32), clusters),
-  64: plansOf(1, floatTileColumns(64), clusters),
-}));
+});
+const warpPlans = [alone, clustered].map((clusters) =>
+  byExponent({
+    32: plansOf(1, [32], clusters),
+    64: plansOf(1, [64], clusters),
+    128: plansOf(1, [128], clusters),
+  }),
+);
+const floatPlans = [alone, clustered].map((clusters) =>
+  byExponent({
+    32: plansOf(1, floatTileColumns(32), clusters),
+    64: plansOf(1, floatTileColumns(64), clusters),
+  }),
+);
 
 /** Every plan that has a kernel for the copy: for half types Hopper's, or where there can be none those of single warps. */
 export function tilePlans(
@@ -79,9 +72,10 @@ export function tilePlans(
   { rows, items }: TileFeatures,
   { clusters }: PlanDevice,
 ): readonly SpmmPlan[] {
-  if (dtype === 'float32') return floatPlans[Number(clusters)][rows as 32 | 64];
+  const height = exponentOf(rows);
+  if (dtype === 'float32') return floatPlans[Number(clusters)][height];
   const fits = clusters && vectors && batch <= mostInGrid && items <= mostInGrid;
-  return fits && rows !== 32 ? hopperPlans[rows] : warpPlans[Number(clusters)][rows];
+  return fits && rows !== 32 ? hopperPlans[height] : warpPlans[Number(clusters)][height];
 }
 
 /** The plan that is expected to be fastest. */
@@ -109,8 +103,7 @@ export function tilesTime(
 }
 
 // Of Hopper's kernels, fitted by random search to a sweep over every plan of 26 matrices times 5 widths: the choice takes 1.2 % longer
-// than the best plan on average, 1.27 times at most. By rows and columns of a block: microseconds of the first tile and of each tile
-// of the longest item, of a tile and of a block for every block of a multiprocessor.
+// than the best plan on average, 1.27 times at most.
 const groupModel = {
   start: 0.5102,
   overlap: 0.495,
@@ -126,27 +119,32 @@ const groupModel = {
   narrow: 7.5e-5,
   memory: 4.2e6,
   starved: 0.36e6,
-  64: {
-    32: { first: 0.4336, step: 0.021, tile: 0.0968, block: 0.3668 },
-    64: { first: 0.563, step: 0.0331, tile: 0.0914, block: 0.8396 },
-    128: { first: 1.119, step: 0.0712, tile: 0.1099, block: 2.0151 },
-    256: { first: 0, step: 0.0062, tile: 0.199, block: 5.724 },
-  },
-  128: {
-    64: { first: 0.3148, step: 0.0401, tile: 0.1685, block: 1.6124 },
-    128: { first: 2.3172, step: 0.1592, tile: 0.1635, block: 2.6979 },
-    256: { first: 0.0152, step: 0.2463, tile: 0.3455, block: 6.2867 },
-  },
-} as const;
+};
 
-const narrowWidth = 8;
-
+/** Microseconds of the first tile and of each tile of the longest item; of a tile and of a block for every block of a multiprocessor. */
 interface BlockCosts {
   readonly first: number;
   readonly step: number;
   readonly tile: number;
   readonly block: number;
 }
+
+/** By rows and columns of a block. */
+const blockCosts = byExponent<readonly BlockCosts[]>({
+  64: byExponent({
+    32: { first: 0.4336, step: 0.021, tile: 0.0968, block: 0.3668 },
+    64: { first: 0.563, step: 0.0331, tile: 0.0914, block: 0.8396 },
+    128: { first: 1.119, step: 0.0712, tile: 0.1099, block: 2.0151 },
+    256: { first: 0, step: 0.0062, tile: 0.199, block: 5.724 },
+  }),
+  128: byExponent({
+    64: { first: 0.3148, step: 0.0401, tile: 0.1685, block: 1.6124 },
+    128: { first: 2.3172, step: 0.1592, tile: 0.1635, block: 2.6979 },
+    256: { first: 0.0152, step: 0.2463, tile: 0.3455, block: 6.2867 },
+  }),
+});
+
+const narrowWidth = 8;
 
 function groupTime(
   features: SpmmFeatures,
@@ -156,7 +154,7 @@ function groupTime(
 ): number {
   const { width, batch } = features;
   const { rows, count, items, longest, parts } = tiles;
-  const costs = (groupModel[rows as 64 | 128] as Record<number, BlockCosts>)[columns];
+  const costs = blockCosts[exponentOf(rows)][exponentOf(columns)];
   const across = Math.ceil(width / columns) * batch;
   const blocks = items * across * cluster;
   const steps = Math.max(1, Math.ceil(count / Math.max(1, items) / cluster));
@@ -175,7 +173,7 @@ function groupTime(
     copied / groupModel.bytes,
     fromMemory / memoryRate,
   );
-  const sharing = cluster > 1 ? groupModel.cluster + groupModel.clusterStep * Math.log2(cluster) : 0;
+  const sharing = cluster > 1 ? groupModel.cluster + groupModel.clusterStep * exponentOf(cluster) : 0;
   // Rows of B of 16 bytes are one request each, all of them of few lines where A has few columns.
   const narrow =
     width <= narrowWidth
@@ -191,15 +189,17 @@ const warpModel = {
   cluster: 0.2166,
   clusterStep: 0.4112,
   bytes: 1.697e6,
-  32: { latency: 0.1727, first: 0, tile: 0.1549, block: 0.9763 },
-  64: { latency: 0.2028, first: 1.2177, tile: 0.2891, block: 1.1845 },
-  128: { latency: 0.0249, first: 0, tile: 1.4893, block: 1.2985 },
+  byRows: byExponent({
+    32: { latency: 0.1727, first: 0, tile: 0.1549, block: 0.9763 },
+    64: { latency: 0.2028, first: 1.2177, tile: 0.2891, block: 1.1845 },
+    128: { latency: 0.0249, first: 0, tile: 1.4893, block: 1.2985 },
+  }),
 };
 
 function warpTime(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevice, plan: TileShape): number {
   const { width, batch, vectors } = features;
   const { rows, count, most } = tiles;
-  const { latency, first, tile, block } = warpModel[rows];
+  const { latency, first, tile, block } = warpModel.byRows[exponentOf(rows)];
   const panels = Math.max(1, Math.ceil(features.rows / rows));
   const blocks = panels * Math.ceil(width / plan.columns) * batch * plan.cluster;
   const steps = Math.ceil(Math.max(1, count / panels) / plan.cluster);
@@ -211,6 +211,6 @@ function warpTime(features: SpmmFeatures, tiles: TileFeatures, device: PlanDevic
       first + longest * latency,
       Math.max(Math.max(1, blocks / device.multiprocessors) * (block + steps * tile), block + longest * tile),
       (count * rows * tileDepth * 2) / warpModel.bytes,
-    ) + (plan.cluster > 1 ? warpModel.cluster + warpModel.clusterStep * Math.log2(plan.cluster) : 0);
+    ) + (plan.cluster > 1 ? warpModel.cluster + warpModel.clusterStep * exponentOf(plan.cluster) : 0);
   return vectors ? us : us * unaligned(width, (plan.cluster > 1 ? 1.3 : 1.6) * (rows === 128 ? 1.4 : 1));
 }

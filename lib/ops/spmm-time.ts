@@ -15,5 +15,17 @@ export function overlapped(
 /** @internal Waves of so many blocks a multiprocessor: whole ones while they are few. */
 export const wavesOf = (load: number): number => (load < 4 ? Math.ceil(load) : load + 0.5);
 
+/** @internal Of a power of two: a logarithm would leave compiled code. */
+export function exponentOf(power: number): number {
+  return 31 - Math.clz32(power);
+}
+
+/** @internal What belongs to powers of two, by their exponents: with keys past a few tens an object is a hash table. */
+export function byExponent<T>(table: Readonly<Record<number, T>>): readonly T[] {
+  const found: T[] = [];
+  for (const [power, entry] of Object.entries(table)) found[exponentOf(Number(power))] = entry;
+  return found;
+}
+
 /** @internal How much longer tiles take where rows are copied element by element; a single column fares worst. */
 export const unaligned = (width: number, several: number): number => (width === 1 ? 2 : several);

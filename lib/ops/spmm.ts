@@ -204,15 +204,13 @@ function featuresFor(
 ): SpmmFeatures {
   const features = featuresOf(matrix, width);
   const { tiles, strips } = freshCopies(matrix);
-  return {
-    ...features,
-    batch,
-    farRows,
-    vectors: features.vectors && alignment === 16,
-    pairs: features.pairs && alignment >= 2 * dtypeInfo[matrix.dtype].bytes,
-    tiles: tiles?.call,
-    strips: strips?.widths.has(width) ? { ...strips.call, chosen: true } : strips?.call,
-  };
+  features.batch = batch;
+  features.farRows = farRows;
+  features.vectors &&= alignment === 16;
+  features.pairs &&= alignment >= 2 * dtypeInfo[matrix.dtype].bytes;
+  features.tiles = tiles?.shares;
+  features.strips = strips?.widths.has(width) ? { ...strips.shares, chosen: true } : strips?.shares;
+  return features;
 }
 
 /** The plan for a problem; the last one of a matrix is remembered, since calls mostly repeat. */

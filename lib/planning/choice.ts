@@ -14,9 +14,10 @@ export interface Candidate<Variant extends string = string> {
 /** A variant as a planner finds it: its best plan, or why there is none. */
 export interface Found<Plan extends { readonly variant: string }> {
   readonly variant: Plan['variant'];
-  readonly plan?: Plan;
+  readonly plan: Plan | undefined;
+  /** Infinite where there is no plan. */
   readonly us: number;
-  readonly problem?: string | undefined;
+  readonly problem: string | undefined;
 }
 
 export interface Choice<Plan extends { readonly variant: string }> {
@@ -31,13 +32,15 @@ export function bestOf<Plan extends { readonly variant: string }>(
   plans: Iterable<Plan>,
   time: (plan: Plan) => number,
 ): Found<Plan> {
-  let found: Found<Plan> = { variant, us: Number.POSITIVE_INFINITY, problem };
-  if (problem !== undefined) return found;
-  for (const plan of plans) {
-    const us = time(plan);
-    if (us < found.us) found = { variant, plan, us };
+  let plan: Plan | undefined;
+  let us = Number.POSITIVE_INFINITY;
+  if (problem === undefined) {
+    for (const one of plans) {
+      const expected = time(one);
+      if (expected < us) [plan, us] = [one, expected];
+    }
   }
-  return found;
+  return { variant, plan, us, problem };
 }
 
 /**

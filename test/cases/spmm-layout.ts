@@ -1,6 +1,6 @@
 // spmm of transposed matrices, and of ranges of columns of wider tensors.
 
-import { noParameters, type SpmmPlan, tileHeights } from '../../lib/backends/calls/spmm.js';
+import { spmmPlan, tileHeights } from '../../lib/backends/calls/spmm.js';
 import {
   type HostPattern,
   listRow,
@@ -291,7 +291,7 @@ function* forcedSpecs(dtype: FloatDType): Iterable<Spec> {
     if (dtype === 'float32') continue;
     for (const tileRows of tileHeights) {
       const cluster = tileRows === 64 ? 2 : 1;
-      const plan: SpmmPlan = { ...noParameters, variant: 'tiles', columns: tileRows, cluster };
+      const plan = spmmPlan('tiles', { columns: tileRows, cluster });
       const forced = { name: `tiles ${tileRows}/${cluster}`, plan, tileRows };
       yield { pattern: csr(70, 150, 'uniform', 0.2), width, dtype, b, out, forced };
       if (width === 64) {

@@ -1,6 +1,6 @@
 // Every kernel of spmm forced over the shapes at which its tiles end.
 
-import { noParameters, type SpmmPlan, stripHeights, type TileHeight } from '../../lib/backends/calls/spmm.js';
+import { type SpmmPlan, spmmPlan, stripHeights, type TileHeight } from '../../lib/backends/calls/spmm.js';
 import { binPlans, groupPlans } from '../../lib/ops/spmm-gather-plans.js';
 import { panelPlans } from '../../lib/ops/spmm-panel.js';
 import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
@@ -241,7 +241,7 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
     const copied = Math.ceil(width / vector) * vector;
     const groups = groupPlans({ dtype, width: copied, vectors: true, pairs: true });
     const kernels: { name: string; plan: SpmmPlan; tileRows?: TileHeight }[] = [
-      { name: 'split', plan: { variant: 'row-split', ...noParameters } },
+      { name: 'split', plan: spmmPlan('row-split') },
       { name: 'group', plan: groups[groups.length - 1] },
     ];
     for (const { rows, plan, name } of tilePlansFor(dtype, copied)) {
@@ -279,7 +279,7 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
     width: 5,
     dtype,
     batches: [3, undefined],
-    forced: { name: 'padded split', plan: { variant: 'row-split', ...noParameters, padded: true } },
+    forced: { name: 'padded split', plan: spmmPlan('row-split', { padded: true }) },
   });
   return specs;
 }

@@ -119,7 +119,7 @@ export function makeSpmmCase(spec: SpmmSpec): OperationCase {
           const rows = forced.stripRows;
           const { rowPointers, columnIndices, columns } = pattern;
           const { strips } = countAllStrips(rowPointers, columnIndices, new Int32Array(columns));
-          matrix.values.strips = stripCopy(matrix, rows, strips[rows]);
+          matrix.values.strips = stripCopy(matrix, strips[rows]);
         }
         return {
           inputs: [...matrix.ownedTensors(), dense],

@@ -37,20 +37,38 @@ export interface SpmmPlan {
   readonly padded: boolean;
 }
 
-/** The parameters of a plan, for variants to set what they heed. */
-export const noParameters = {
-  vector: 1,
-  piece: 1,
-  lanes: 32,
-  splits: 1,
-  warps: 1,
-  columns: 0,
-  cluster: 1,
-  blockItems: 0,
-  warpItems: 0,
-  warpRows: 0,
-  padded: false,
-} as const satisfies Omit<SpmmPlan, 'variant'>;
+/** A plan of the parameters that its variant heeds. Written out, so that the engine sees one kind of object whatever the variant. */
+export function spmmPlan(
+  variant: SpmmVariant,
+  {
+    vector = 1,
+    piece = 1,
+    lanes = 32,
+    splits = 1,
+    warps = 1,
+    columns = 0,
+    cluster = 1,
+    blockItems = 0,
+    warpItems = 0,
+    warpRows = 0,
+    padded = false,
+  }: Partial<Omit<SpmmPlan, 'variant'>> = {},
+): SpmmPlan {
+  return {
+    variant,
+    vector,
+    piece,
+    lanes,
+    splits,
+    warps,
+    columns,
+    cluster,
+    blockItems,
+    warpItems,
+    warpRows,
+    padded,
+  };
+}
 
 /** A table of lib/formats/row-bins.ts or row-stream.ts. */
 export interface RowBinsCall {
@@ -85,8 +103,6 @@ export interface TilesCall {
   readonly longest: number;
   readonly parts: number;
   readonly cuts: number;
-  /** Most tiles of a panel: the planner heeds it, backends do not. */
-  readonly most: number;
 }
 
 /** Rows of a strip. */
