@@ -20,6 +20,10 @@ import { type SharedPanels, shareTable, type TileShares } from './tile-counts.js
  */
 const tableRoom = new Int32Array(2 ** 16);
 
+/** Where the parts of a copy begin in its memory. */
+const partAlignment = 256;
+const aligned = (bytes: number): number => partAlignment * Math.ceil(bytes / partAlignment);
+
 /** The memory of a copy, and what it is made from. */
 interface Parts {
   readonly pattern: SparsePattern;
@@ -85,31 +89,31 @@ export class PackedCopy<Call, Rows extends number> implements DerivedCopy {
     const { shares } = panels;
     const { count, items, cuts } = shares;
     const host = shareTable(panels, shares, tableRoom);
+    // One block of memory: three would be two more calls of the backend and handles.
+    const columnsAt = aligned(4 * host.length);
+    const valuesAt = columnsAt + aligned(4 * count);
     const memory = [matrix.values, matrix.rowPointers, matrix.columnIndices].map(({ storage }) =>
       storage.retain(),
     );
-    const allocate = (elements: number, dtype: DType): View => {
-      const storage = device.allocate(elements * dtypeInfo[dtype].bytes);
-      memory.push(storage);
-      return { buffer: storage.buffer, byteOffset: 0, elements, dtype };
-    };
     try {
-      const tables = allocate(host.length, 'int32');
-      device.backend.upload(tables.buffer, 0, host);
-      const { buffer } = tables;
+      const storage = device.allocate(valuesAt + count * elements * dtypeInfo[dtype].bytes);
+      memory.push(storage);
+      const { buffer } = storage;
+      device.backend.upload(buffer, 0, host);
+      const view = (byteOffset: number, elements: number, dtype: DType): View => ({
+        buffer,
+        byteOffset,
+        elements,
+        dtype,
+      });
       const shared = 4 * (items + cuts);
       const parts = {
         pattern,
         source,
-        table: { buffer, byteOffset: 0, elements: shared, dtype: tables.dtype },
-        pointers: {
-          buffer,
-          byteOffset: 4 * shared,
-          elements: host.length - shared,
-          dtype: tables.dtype,
-        },
-        columns: allocate(count, 'int32'),
-        values: allocate(count * elements, dtype),
+        table: view(0, shared, 'int32'),
+        pointers: view(4 * shared, host.length - shared, 'int32'),
+        columns: view(columnsAt, count, 'int32'),
+        values: view(valuesAt, count * elements, dtype),
       };
       const call = describe(parts, shares);
       const copy = new PackedCopy(call, shares, source.buffer, memory, () => fill(parts, device));
