@@ -7,7 +7,7 @@ import { type Device, explainSddmm, openDevice, sddmm } from '../lib/index.js';
 import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
 import { gatherTime } from '../lib/ops/sddmm-time.js';
 import { errorOf } from './harness/errors.js';
-import { h200 } from './harness/plan-features.js';
+import { a100, h200 } from './harness/plan-features.js';
 
 const features = (change: Partial<SddmmFeatures> = {}): SddmmFeatures => ({
   dtype: 'float16',
@@ -106,7 +106,7 @@ describe('selectSddmm', () => {
   it('takes no tile that another card has no room for', () => {
     const sparse = features({ dtype: 'float32', stored: 336_000, longestRow: 110, depth: 512 });
     expect(selectSddmm(sparse, h200, 'staged').plan.tile).toBe(256);
-    expect(selectSddmm(sparse, { ...h200, clusters: false }, 'staged').plan.tile).toBeLessThan(256);
+    expect(selectSddmm(sparse, a100, 'staged').plan.tile).toBeLessThan(256);
   });
 
   it.each<[string, Partial<SddmmFeatures>]>([

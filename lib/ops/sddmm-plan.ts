@@ -3,9 +3,10 @@
 import type { SddmmPlan, SddmmVariant } from '../backends/calls/sddmm.js';
 import { type TileRows, tileShapes } from '../formats/tile-shapes.js';
 import { bestOf, type Choice, choose, type Found } from '../planning/choice.js';
-import type { PlanDevice } from '../planning/plan-device.js';
+import { lackOf, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
+import { sddmmNeeds } from './sddmm-needs.js';
 import { gatherTime, residentWarpsOf, segmentOf, tilesTime } from './sddmm-time.js';
 
 /** What the choice depends on. */
@@ -67,11 +68,7 @@ export function sddmmVariantsFor(features: SddmmFeatures, card: PlanDevice): Sdd
   return [
     segments(features),
     ...gathers(features, multiprocessors),
-    ...tileVariants.map((variant) =>
-      bestOf(variant, tilesProblem(features, variant, card), tilePlans(features, variant, card), (plan) =>
-        tilesTime(features, multiprocessors, plan),
-      ),
-    ),
+    ...tileVariants.map((variant) => bestTiles(features, variant, card)),
   ];
 }
 
@@ -196,17 +193,12 @@ export type TileVariant = (typeof tileVariants)[number];
 /** A map of tiles is worth its memory from one element in so many on. */
 const sparsestTile = 1024;
 
-function tilesProblem(
-  features: SddmmFeatures,
-  variant: TileVariant,
-  { clusters }: PlanDevice,
-): string | undefined {
+function tilesProblem(features: SddmmFeatures, variant: TileVariant): string | undefined {
   const { format, vectors, dtype, depth, stored, mapped } = features;
   if (format !== 'csr') return 'needs a CSR mask';
   if (variant === 'staged' && dtype !== 'float32') return 'needs float32';
   if (variant === 'warpgroups') {
     if (dtype === 'float32') return 'needs float16 or bfloat16';
-    if (!clusters) return 'needs compute capability 9.0';
     if (depth === 0) return 'needs a column of A and B';
   }
   if (variant !== 'tiles' && !vectors) return 'needs rows of A and B at multiples of 16 bytes';
@@ -221,6 +213,19 @@ function tilesProblem(
   return undefined;
 }
 
+function bestTiles(features: SddmmFeatures, variant: TileVariant, card: PlanDevice): SddmmFound {
+  const problem = tilesProblem(features, variant);
+  const plans = problem === undefined ? tilePlans(features, variant, card) : [];
+  const lack = problem === undefined && plans.length === 0 ? lackOfTiles(features, variant, card) : undefined;
+  return bestOf(variant, problem ?? lack, plans, (plan) => tilesTime(features, card.multiprocessors, plan));
+}
+
+/** What the card lacks for the smallest tiles that have a map. */
+function lackOfTiles(features: SddmmFeatures, variant: TileVariant, card: PlanDevice): string | undefined {
+  const [plan] = everyTilePlan(features, variant);
+  return plan && `needs ${lackOf(card, sddmmNeeds(plan, features.dtype, features.depth))}`;
+}
+
 /** Whether the tiles of a shape hold as much as that. */
 function storesEnough({ tiles, stored }: SddmmFeatures, shape: number): boolean {
   const { rows, columns } = tileShapes[shape];
@@ -233,18 +238,25 @@ const tileRowsOf = (variant: TileVariant, dtype: FloatDType): readonly TileRows[
   return dtype === 'float32' ? [32, 64] : [32, 64, 128];
 };
 
-/** @internal Every plan of tiles that has a kernel, of a variant. */
-export function* tilePlans(
+/** @internal Every plan of tiles that has a kernel, of a variant, on the card. */
+export function tilePlans(
   features: SddmmFeatures,
   variant: TileVariant,
-  { clusters }: PlanDevice,
-): Iterable<SddmmPlan> {
+  card: PlanDevice,
+): readonly SddmmPlan[] {
+  const { dtype, depth } = features;
+  return everyTilePlan(features, variant).filter(
+    (plan) => lackOf(card, sddmmNeeds(plan, dtype, depth)) === undefined,
+  );
+}
+
+function everyTilePlan(features: SddmmFeatures, variant: TileVariant): readonly SddmmPlan[] {
   const vector = features.vectors ? 16 / dtypeInfo[features.dtype].bytes : 1;
+  const plans: SddmmPlan[] = [];
   for (const tile of tileRowsOf(variant, features.dtype)) {
     const index = tileShapes.findIndex(({ rows }) => rows === tile);
-    if (!storesEnough(features, index) || !features.mapped[index]) continue;
-    // 192 KiB of shared memory, which compute capability 9.0 has for sure.
-    if (tile === 256 && !clusters) continue;
-    yield { ...none, variant, vector, tile };
+    if (storesEnough(features, index) && features.mapped[index])
+      plans.push({ ...none, variant, vector, tile });
   }
+  return plans;
 }

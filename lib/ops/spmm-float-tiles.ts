@@ -13,6 +13,9 @@ export function floatTileColumns(rows: number): readonly number[] {
   return rows === 32 ? [32, 128] : [128];
 }
 
+/** @internal Bytes of shared memory of a block, by the exponent of the rows of a tile, at most: matches the shapes of cuda/kernels/spmm/float_tiles.cu. */
+export const floatTileBytes = byExponent({ 32: 83_968, 64: 102_400 });
+
 // Fitted to a sweep over every plan of 35 matrices and 32, 128 and 512 columns: over its problems the choice takes 0.5 % longer than
 // the best plan on average, 1.1 times at most; the estimates are off by 7 % (root mean square). Microseconds:
 //   latency       a tile of the longest share, and what comes before

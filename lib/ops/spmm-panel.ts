@@ -10,6 +10,8 @@ const warps = 16;
 /** @internal */
 export const panelWarpRows = [1, 4, 8, 16] as const;
 const panelColumns = 32;
+/** And bytes of the entries that its warps stage, beside pieces of B. */
+const stagedBytes = 8192;
 /** Blocks of one row a warp along a grid. */
 const mostRows = mostInGrid * warps;
 
@@ -51,10 +53,10 @@ const model = {
   clusterStep: 0.862,
   doubt: 1.05,
   reached: { 1: 1, 2: 1, 4: 0.591, 8: 0.578 } as Readonly<Record<number, number>>,
-  // Bytes that the pieces of B may take, and those of a block that leaves room for a second one.
-  pieces: 224_256,
-  half: 107_520,
 };
+
+/** What a multiprocessor keeps for each of its blocks, beside what they may have. */
+const reservedBytes = 1024;
 
 /** @internal */
 export function panelTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {
@@ -64,9 +66,12 @@ export function panelTime(features: SpmmFeatures, device: PlanDevice, plan: Spmm
   const blockRows = warps * warpRows;
   const rowBlocks = Math.max(1, Math.ceil(rows / blockRows));
   const share = Math.ceil(columns / cluster);
-  const fits = (share + 1) * rowBytes <= model.pieces;
-  const pieces = fits ? 1 : Math.ceil(share / (model.pieces / 2 / rowBytes - 1));
-  const pair = warpRows <= 4 && (share + 1) * rowBytes <= model.half;
+  // Bytes that the pieces of B may take, and those of a block that leaves room for a second one.
+  const most = device.sharedMemory - stagedBytes;
+  const half = (device.sharedMemory + reservedBytes) / 2 - reservedBytes - stagedBytes;
+  const fits = (share + 1) * rowBytes <= most;
+  const pieces = fits ? 1 : Math.ceil(share / (most / 2 / rowBytes - 1));
+  const pair = warpRows <= 4 && (share + 1) * rowBytes <= half;
   const blocks = rowBlocks * Math.ceil(width / panelColumns) * batch * cluster;
   const load = blocks / (device.multiprocessors * model.reached[cluster]);
   const waves = wavesOf(load);

@@ -2,9 +2,9 @@
 
 import { type SpmmPlan, spmmPlan, type TileHeight, tileDepth, tileHeights } from '../backends/calls/spmm.js';
 import { bestOf, type Found } from '../planning/choice.js';
-import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
+import { lackOf, mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import { floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
+import { floatTileBytes, floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { byExponent, exponentOf, overlapped, unaligned } from './spmm-time.js';
 
@@ -70,23 +70,28 @@ const floatPlans = [alone, clustered].map((clusters) =>
 export function tilePlans(
   { dtype, vectors, batch }: SpmmFeatures,
   { rows, items }: TileFeatures,
-  { clusters }: PlanDevice,
+  { clusters, sharedMemory }: PlanDevice,
 ): readonly SpmmPlan[] {
   const height = exponentOf(rows);
-  if (dtype === 'float32') return floatPlans[Number(clusters)][height];
+  if (dtype === 'float32') {
+    return floatTileBytes[height] > sharedMemory ? [] : floatPlans[Number(clusters)][height];
+  }
   const fits = clusters && vectors && batch <= mostInGrid && items <= mostInGrid;
   return fits && rows !== 32 ? hopperPlans[height] : warpPlans[Number(clusters)][height];
 }
 
-/** The plan that is expected to be fastest. */
+/** The plan that is expected to be fastest; none where the device has no room for such tiles. */
 export function bestTilePlan(
   features: SpmmFeatures,
   tiles: TileFeatures,
   device: PlanDevice,
 ): Found<SpmmPlan> {
-  return bestOf('tiles', undefined, tilePlans(features, tiles, device), (plan) =>
-    tilesTime(features, tiles, device, plan),
-  );
+  const plans = tilePlans(features, tiles, device);
+  const problem =
+    plans.length > 0
+      ? undefined
+      : `needs ${lackOf(device, { sharedMemory: floatTileBytes[exponentOf(tiles.rows)] })}`;
+  return bestOf('tiles', problem, plans, (plan) => tilesTime(features, tiles, device, plan));
 }
 
 /** @internal */

@@ -1,9 +1,14 @@
 // What planners are asked in tests: a card, and problems that differ from a plain one.
 
 import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
+import type { PlanDevice } from '../../lib/planning/plan-device.js';
 
 /** What planners read of an H200. */
-export const h200 = { multiprocessors: 132, clusters: true };
+export const h200: PlanDevice = { multiprocessors: 132, clusters: true, sharedMemory: 232_448 };
+
+/** Of an A100, and of an RTX A6000: of compute capability 8.6, which has the least shared memory. */
+export const a100: PlanDevice = { multiprocessors: 108, clusters: false, sharedMemory: 166_912 };
+export const a6000: PlanDevice = { multiprocessors: 84, clusters: false, sharedMemory: 101_376 };
 
 /** Float16 of 512x512 at 80 % and 128 columns, without any copy, but for `change`. */
 export function spmmFeatures(change: Partial<SpmmFeatures> = {}): SpmmFeatures {
