@@ -5,6 +5,7 @@ import { allCases } from '../../test/cases/index.js';
 import type { OperationCase } from '../../test/harness/case.js';
 import {
   failureLines,
+  leftOutLines,
   runCases,
   type SuiteResult,
   selectCases,
@@ -51,21 +52,24 @@ async function check(options: CheckOptions): Promise<void> {
     bar.stop();
     device.dispose();
   }
-  const { tallies, failed } = result;
+  const { tallies, failed, leftOut } = result;
   for (const line of failureLines(failed, mostPrinted)) console.log(`FAIL ${line}`);
   console.log(tallyTable(tallies));
+  for (const line of leftOutLines(leftOut)) console.log(`${line}.`);
   const failures = tallies.reduce((sum, tally) => sum + tally.failures, 0);
+  const ran = cases.length - leftOut.length;
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  console.log(
-    failures === 0
-      ? `All ${cases.length} cases pass (${seconds} s).`
-      : `${failures} of ${cases.length} cases fail (${seconds} s)${options.json ? '' : '; --json FILE has every failure'}.`,
-  );
+  if (ran === 0) console.log('No case ran.');
+  else if (failures === 0) console.log(`All ${ran} cases pass (${seconds} s).`);
+  else {
+    const where = options.json ? '' : '; --json FILE has every failure';
+    console.log(`${failures} of ${ran} cases fail (${seconds} s)${where}.`);
+  }
   if (options.json !== undefined) {
     const content = { version: packageVersion(), date: new Date().toISOString(), device: device.info };
-    writeFileSync(options.json, toJson({ ...content, rows: tallies, failed }));
+    writeFileSync(options.json, toJson({ ...content, rows: tallies, failed, leftOut }));
   }
-  if (failures > 0) process.exitCode = 1;
+  if (failures > 0 || ran === 0) process.exitCode = 1;
 }
 
 function select({ operation, filter, reduced }: CheckOptions): readonly OperationCase[] {

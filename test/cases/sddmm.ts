@@ -2,6 +2,7 @@ import type { SddmmPlan } from '../../lib/backends/calls/sddmm.js';
 import { sddmmReference } from '../../lib/backends/reference/sddmm.js';
 import { storedElements } from '../../lib/backends/reference/sparse-pattern.js';
 import { sddmm, sddmmCall, tilesFor } from '../../lib/ops/sddmm.js';
+import { sddmmNeeds } from '../../lib/ops/sddmm-needs.js';
 import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { errorBounds } from '../harness/bound.js';
@@ -116,6 +117,7 @@ function makeCase(spec: SddmmSpec): OperationCase {
     name: `${parts.join(' ')} ${dtype}`,
     dtype,
     ...(spec.reduced === undefined ? {} : { reduced: spec.reduced }),
+    needs: forced && sddmmNeeds(forced.plan, dtype, depth),
     ...(special === undefined ? {} : { fills: ['exact'] }),
     prepare,
   };

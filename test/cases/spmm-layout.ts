@@ -18,7 +18,7 @@ import { errorBounds } from '../harness/bound.js';
 import type { OperationCase } from '../harness/case.js';
 import { draw, roundTo } from '../harness/draw.js';
 import { csr, drawPattern, type PatternSpec, patternName, uploadSparse } from './sparse-patterns.js';
-import { type ForcedPlan, runForced } from './spmm.js';
+import { type ForcedPlan, needsOfForced, runForced } from './spmm.js';
 import { forcedStreams } from './spmm-variants.js';
 
 /** First column of a range, and columns of the tensor. */
@@ -164,6 +164,7 @@ function makeCase(spec: Spec): OperationCase {
     name: `${parts.join(' ')} ${dtype}`,
     dtype,
     ...(spec.reduced === undefined ? {} : { reduced: spec.reduced }),
+    needs: needsOfForced(forced, dtype),
     prepare,
   };
 }

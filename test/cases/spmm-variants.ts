@@ -138,8 +138,12 @@ function tileSpecs(dtype: FloatDType): SpmmSpec[] {
   const add = (pattern: PatternSpec, width: number, rest: Partial<SpmmSpec> = {}, share = 3): void => {
     for (const [i, { rows, plan, name }] of tilePlansFor(dtype, width).entries()) {
       if ((i + turn) % share !== 0) continue;
-      const few = dtype !== 'bfloat16' && plan.cluster === 2 && (plan.warps === 1 || plan.columns === 64);
-      const reduced = few && width > 60 && rest.special === undefined;
+      // Some without clusters, which every card has.
+      const few =
+        plan.cluster === 2
+          ? plan.warps === 1 || plan.columns === 64
+          : plan.cluster === 1 && plan.warps === 1 && [65, 104, 128].includes(width);
+      const reduced = dtype !== 'bfloat16' && few && width > 60 && rest.special === undefined;
       specs.push({ pattern, width, dtype, forced: { name, plan, tileRows: rows }, reduced, ...rest });
     }
     ++turn;
@@ -210,7 +214,8 @@ function panelSpecs(dtype: FloatDType): SpmmSpec[] {
     for (const [i, plan] of plans.entries()) {
       if ((i + Math.floor(i / 4) + turn) % share !== 0) continue;
       const forced = { name: `panel ${plan.warpRows}/${plan.cluster}`, plan };
-      const reduced = plan.cluster === 2 && width > 32 && rest.special === undefined;
+      const few = plan.cluster === 2 || (plan.cluster === 1 && [36, 68].includes(width));
+      const reduced = few && width > 32 && rest.special === undefined;
       specs.push({ pattern, width, dtype, forced, reduced, ...rest });
     }
     ++turn;
@@ -239,15 +244,17 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
   const vector = dtype === 'float32' ? 4 : 8;
   for (const width of [1, 2, 3, 7, 8, 9, 31, 34, 65, 129, 250]) {
     const copied = Math.ceil(width / vector) * vector;
+    const alone = width % 2 === 0;
     const groups = groupPlans({ dtype, width: copied, vectors: true, pairs: true });
     const kernels: { name: string; plan: SpmmPlan; tileRows?: TileHeight }[] = [
       { name: 'split', plan: spmmPlan('row-split') },
       { name: 'group', plan: groups[groups.length - 1] },
     ];
     for (const { rows, plan, name } of tilePlansFor(dtype, copied)) {
-      if (plan.cluster === 2) kernels.push({ name, plan, tileRows: rows });
+      if (plan.cluster === (alone ? 1 : 2)) kernels.push({ name, plan, tileRows: rows });
     }
-    const panels = dtype === 'float32' ? [...panelPlans(h200)] : [];
+    const panels =
+      dtype === 'float32' ? panelPlans(h200).filter(({ cluster }) => (cluster === 1) === alone) : [];
     if (panels.length > 0) kernels.push({ name: 'panel', plan: panels[width % panels.length] });
     kernels.forEach(({ name, plan, ...rest }, i) => {
       const forced = { name: `padded ${name}`, plan: { ...plan, padded: true }, ...rest };

@@ -12,6 +12,8 @@ import type { SparseMatrix } from '../../lib/formats/sparse-matrix.js';
 import { countAllStrips } from '../../lib/formats/strip-counts.js';
 import type { Topology } from '../../lib/formats/topology.js';
 import { spmm, spmmCall, tableOf } from '../../lib/ops/spmm.js';
+import { spmmNeeds } from '../../lib/ops/spmm-needs.js';
+import type { CardNeeds } from '../../lib/planning/plan-device.js';
 import { type FloatDType, floatDTypes } from '../../lib/tensor/dtype.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import { errorBounds } from '../harness/bound.js';
@@ -56,6 +58,10 @@ export interface ForcedPlan {
   /** Row bins: most items that take a block each, and a warp each. */
   readonly items?: readonly [number, number];
 }
+
+/** What the kernel that `forced` says needs. */
+export const needsOfForced = (forced: ForcedPlan | undefined, dtype: FloatDType): CardNeeds | undefined =>
+  forced && spmmNeeds(forced.plan, dtype, forced.tileRows ?? 0);
 
 /** Runs `call` by the kernel that `forced` says. */
 export function runForced(call: SpmmCall, matrix: SparseMatrix, { plan, items }: ForcedPlan): void {
@@ -161,6 +167,7 @@ export function makeSpmmCase(spec: SpmmSpec): OperationCase {
     name: `${parts.join(' ')} ${dtype}`,
     dtype,
     ...(spec.reduced === undefined ? {} : { reduced: spec.reduced }),
+    needs: needsOfForced(forced, dtype),
     ...(special === undefined ? {} : { fills: ['exact'] }),
     prepare,
   };

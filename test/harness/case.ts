@@ -1,4 +1,5 @@
 import type { Device } from '../../lib/device/device.js';
+import type { CardNeeds } from '../../lib/planning/plan-device.js';
 import type { DType, FloatDType, StorageArray } from '../../lib/tensor/dtype.js';
 import type { Tensor } from '../../lib/tensor/tensor.js';
 import type { Random } from './random.js';
@@ -19,6 +20,8 @@ export interface OperationCase {
   readonly dtype: FloatDType;
   /** Small enough for a run under compute-sanitizer, and together covering every kernel: about 20 an operation. */
   readonly reduced?: boolean;
+  /** What the kernel needs that it forces, where not every card has that. Elsewhere the case is left out, and counted as such. */
+  readonly needs?: CardNeeds | undefined;
   /** Fills that apply; default both. A case of NaN and Infinity may have only 'exact'. */
   readonly fills?: readonly Fill[];
   /** Draws the inputs on the host. Deterministic in `random`. */

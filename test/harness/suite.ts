@@ -1,5 +1,6 @@
 import { plainTable } from '../../bench/report.js';
 import type { Device } from '../../lib/device/device.js';
+import { lackOf, planDevice } from '../../lib/planning/plan-device.js';
 import type { Fill, OperationCase } from './case.js';
 import { type CaseReport, runCase } from './run-case.js';
 
@@ -28,22 +29,33 @@ export function selectCases(
 export interface Tally {
   readonly operation: string;
   readonly dtype: string;
+  /** That ran. */
   cases: number;
   /** Cases with a failure in any fill. */
   failures: number;
+  /** That need what the device lacks, and did not run. */
+  leftOut: number;
   /** Largest error over its bound, and the case that has it. */
   worst: number;
   worstCase: string;
 }
 
+/** A case that did not run, and what it needs. */
+export interface LeftOut {
+  readonly operation: string;
+  readonly name: string;
+  readonly needs: string;
+}
+
 export interface SuiteResult {
   readonly tallies: readonly Tally[];
   readonly failed: readonly CaseReport[];
+  readonly leftOut: readonly LeftOut[];
 }
 
 /**
- * Runs every case in every fill that it has. An error that a case throws is its failure, except that of a lost device,
- * after which nothing means anything. `onCase` is told before each case.
+ * Runs every case that the device can run in every fill that it has. An error that a case throws is its failure, except that of a lost device,
+ * after which nothing means anything. `onCase` is told before each case that runs.
  */
 export async function runCases(
   device: Device,
@@ -52,12 +64,20 @@ export async function runCases(
 ): Promise<SuiteResult> {
   const tallies = new Map<string, Tally>();
   const failed: CaseReport[] = [];
+  const leftOut: LeftOut[] = [];
+  const card = planDevice(device);
   for (const [index, item] of cases.entries()) {
-    onCase(index, item);
     const { operation, dtype, name } = item;
     const key = `${operation} ${dtype}`;
-    const tally = tallies.get(key) ?? { operation, dtype, cases: 0, failures: 0, worst: 0, worstCase: '' };
+    const tally = tallies.get(key) ?? emptyTally(operation, dtype);
     tallies.set(key, tally);
+    const needs = lackOf(card, item.needs ?? {});
+    if (needs !== undefined) {
+      ++tally.leftOut;
+      leftOut.push({ operation, name, needs });
+      continue;
+    }
+    onCase(index, item);
     ++tally.cases;
     const failedBefore = failed.length;
     for (const fill of item.fills ?? (['exact', 'random'] as const)) {
@@ -73,8 +93,18 @@ export async function runCases(
     // The reference blocks the event loop; let signals and the terminal have their turn.
     if (index % 32 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
-  return { tallies: [...tallies.values()], failed };
+  return { tallies: [...tallies.values()], failed, leftOut };
 }
+
+const emptyTally = (operation: string, dtype: string): Tally => ({
+  operation,
+  dtype,
+  cases: 0,
+  failures: 0,
+  leftOut: 0,
+  worst: 0,
+  worstCase: '',
+});
 
 function thrown(item: OperationCase, fill: Fill, error: unknown): CaseReport {
   if ((error as { code?: string }).code === 'ERR_DEVICE_LOST') throw error;
@@ -92,14 +122,24 @@ export function failureLines(failed: readonly CaseReport[], most: number): strin
   return lines;
 }
 
+/** '412 cases left out: they need compute capability 9.0' */
+export function leftOutLines(leftOut: readonly LeftOut[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { needs } of leftOut) counts.set(needs, (counts.get(needs) ?? 0) + 1);
+  return [...counts].map(([needs, count]) =>
+    count === 1 ? `1 case left out: it needs ${needs}` : `${count} cases left out: they need ${needs}`,
+  );
+}
+
 export function tallyTable(tallies: readonly Tally[]): string {
   return plainTable(
-    ['operation', 'dtype', 'cases', 'failures', 'worst error/bound'],
-    tallies.map(({ operation, dtype, cases, failures, worst }) => [
+    ['operation', 'dtype', 'cases', 'failures', 'left out', 'worst error/bound'],
+    tallies.map(({ operation, dtype, cases, failures, leftOut, worst }) => [
       operation,
       dtype,
       `${cases}`,
       `${failures}`,
+      `${leftOut}`,
       worst.toFixed(3),
     ]),
     2,
