@@ -19,6 +19,10 @@ constexpr int64_t kExternalMemoryShare = 16;
 // And of changes past this: while much waits to be collected, it marks for up to milliseconds each time that it is told of more.
 constexpr int64_t kExternalMemoryStep = int64_t{8} << 20;
 
+// Up to this much the driver takes bytes out of pageable memory before a copy is enqueued, without waiting for the stream (CUDA C++
+// Programming Guide, "Concurrent Execution between Host and Device"): two calls and an event less than by way of pinned memory.
+constexpr int64_t kMostTakenAtOnce = int64_t{64} << 10;
+
 // An upload past this goes in pieces through two blocks, so that pinned memory stays bounded.
 constexpr int64_t kUploadChunkBytes = int64_t{64} << 20;
 
@@ -154,6 +158,12 @@ void* DeviceContext::resolve(double id, int64_t offset, int64_t bytes, const cha
 void DeviceContext::upload(double id, int64_t offset, const void* source, int64_t bytes) {
   not_capturing("an upload");
   char* target = static_cast<char*>(resolve(id, offset, bytes, "buffer"));
+  // A device that reads pageable memory itself may do so later, when the caller has other use for it.
+  if (bytes <= kMostTakenAtOnce && !properties_.pageableMemoryAccess) {
+    if (bytes == 0) return;
+    check(cudaMemcpyAsync(target, source, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
+    return;
+  }
   StagingPool::Block* previous = nullptr;
   StagingPool::Block* block = nullptr;
   for (int64_t done = 0; done < bytes; done += kUploadChunkBytes) {
