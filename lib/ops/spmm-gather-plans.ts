@@ -76,13 +76,13 @@ export function splitTime(
 const piecesShare = {
   'row-group': {
     single: { 1: 0.85, 8: 0.8, 32: 0.75 },
-    pairs: { 4: { 4: 1, 8: 0.96, 16: 0.92, 32: 0.84 }, 2: { 4: 1.18, 16: 1.14 } },
-    four: { 4: { 8: 1.04, 32: 0.92 }, 2: { 8: 1.18, 32: 1.03 } },
+    pairs: { 4: { 4: 0.92, 8: 0.93, 16: 0.89, 32: 0.82 }, 2: { 4: 1.18, 16: 1.18 } },
+    four: { 4: { 8: 0.97, 32: 0.89 }, 2: { 8: 1.18, 32: 1.03 } },
   },
   'row-bins': {
     single: { 1: 1.1, 8: 0.89, 32: 0.73 },
-    pairs: { 4: { 4: 1.34, 8: 1.36, 16: 1.28, 32: 1.22 }, 2: { 4: 1.58, 16: 1.49 } },
-    four: { 4: { 8: 1.45, 32: 1.23 }, 2: { 8: 1.45, 32: 1.34 } },
+    pairs: { 4: { 4: 1.19, 8: 1.2, 16: 1.17, 32: 1.14 }, 2: { 4: 1.51, 16: 1.49 } },
+    four: { 4: { 8: 1.23, 32: 1.13 }, 2: { 8: 1.45, 32: 1.34 } },
   },
 } as const;
 
@@ -187,7 +187,7 @@ export function groupTime(
   const tile = lanes * vector;
   const columnTiles = Math.ceil(width / tile) * batch;
   const totalWarps = Math.ceil((rows * lanes * splits) / 32) * warps * columnTiles;
-  const lines = Math.max(vector === 1 ? 1 : 4, 32 / lanes);
+  const lines = linesOf(plan);
   // Rows that share a warp wait for each other, and load entries from lines of their own.
   const otherRow = lanes < 8 ? model.otherNarrowRow : dtype === 'float32' ? model.otherRow : 0;
   const others = otherRow * (32 / (lanes * splits) - 1);
@@ -201,9 +201,12 @@ export function groupTime(
     model.overlap,
     roundsOf(longestRow, splits * warps) * model.round,
     (totalWarps * nanoseconds) / (1000 * device.multiprocessors),
-    dtype === 'float32'
-      ? memory.gather
-      : (stored * (tile * bytes + 4 + bytes) * columnTiles) / (model.gathered * device.multiprocessors),
+    Math.max(
+      piecesTime(plan, features, columnTiles, device.multiprocessors),
+      dtype === 'float32'
+        ? memory.gather
+        : (stored * (tile * bytes + 4 + bytes) * columnTiles) / (model.gathered * device.multiprocessors),
+    ),
     memory.compulsory,
     model.distant * memory.distant * sectorsShare(plan, features),
   );
@@ -293,6 +296,29 @@ const binModel = {
 /** Of the items of a power of two, which a power takes longer to compute than everything else of a plan. */
 const typicalEntries = Array.from({ length: 32 }, (_, exponent) => 1.45 * 2 ** exponent);
 
+const lineBytes = 128;
+
+/** Lines of 128 bytes of B that a warp touches for an entry of each of its groups of lanes, one load after another. */
+function linesOf({ vector, lanes }: SpmmPlan): number {
+  return Math.max(vector === 1 ? 1 : 4, 32 / lanes);
+}
+
+/** Lines of the first cache that a multiprocessor reads in a microsecond: those of half types hold more of what is asked for. */
+const lineRate = { float32: 2000, float16: 3500, bfloat16: 3500 };
+
+/** Microseconds to read rows of B in pieces: a line, or where it begins anywhere in a line some more, for each load of a group of lanes. */
+function piecesTime(
+  { vector, piece, lanes }: SpmmPlan,
+  { dtype, stored }: SpmmFeatures,
+  columnTiles: number,
+  multiprocessors: number,
+): number {
+  if (piece === vector) return 0;
+  const { bytes } = dtypeInfo[dtype];
+  const lines = 1 + ((lanes * piece - 1) * bytes) / lineBytes;
+  return (stored * columnTiles * (vector / piece) * lines) / (lineRate[dtype] * multiprocessors);
+}
+
 /** Rounds of four entries that `parts` groups of lanes take for a row that begins anywhere in a chunk. */
 function roundsOf(entries: number, parts: number): number {
   return entries === 0 ? 0 : Math.ceil((entries + 1.5) / (4 * parts));
@@ -331,7 +357,7 @@ export function binTime(
     shortRounds += shared * share * roundsOf(entries, splits);
     before = past;
   }
-  const lines = Math.max(vector === 1 ? 1 : 4, groups);
+  const lines = linesOf(plan);
   const mean = stored / Math.max(1, rows);
   const even = mean > 8 && longestRow < 8 * mean;
   const steps = (parts: number): number => binModel.shuffle * exponentOf(parts) * vector;
@@ -345,9 +371,12 @@ export function binTime(
     binModel.overlap,
     longest * binModel.round,
     (columnTiles * nanoseconds) / (1000 * device.multiprocessors),
-    dtype === 'float32'
-      ? 0
-      : (stored * tile * bytes * columnTiles) / (binModel.gathered * device.multiprocessors),
+    Math.max(
+      piecesTime(plan, features, columnTiles, device.multiprocessors),
+      dtype === 'float32'
+        ? 0
+        : (stored * tile * bytes * columnTiles) / (binModel.gathered * device.multiprocessors),
+    ),
     memory.compulsory,
     (even ? binModel.distantEven : binModel.distant) * memory.distant * sectorsShare(plan, features),
   );
