@@ -143,7 +143,8 @@ function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[]
 
 /**
  * Whether half as many warps would leave multiprocessors idle. Warps that sweep neighbouring rows together share rows of B, and those of one
- * wave start together; where rows are of about the same length, nothing is gained by a second one.
+ * wave start together; where rows are of about the same length, nothing is gained by a second one. Lanes that load single elements or pairs
+ * are slow enough for more warps to pay.
  */
 function splitsPay(
   { splits, lanes, vector }: SddmmPlan,
@@ -151,7 +152,7 @@ function splitsPay(
   multiprocessors: number,
 ): boolean {
   const { rows, batch, stored, longestRow } = features;
-  if (splits === 1 || vector === 2) return true;
+  if (splits === 1 || vector <= 2) return true;
   const resident = residentWarpsOf('rows', vector)[lanes];
   const skewed = longestRow * rows > 3 * stored;
   const enough = skewed ? enoughWarps : Math.min(enoughWarps, 0.8 * resident);

@@ -76,13 +76,13 @@ export function splitTime(
 const piecesShare = {
   'row-group': {
     single: { 1: 0.85, 8: 0.8, 32: 0.75 },
-    pairs: { 4: { 4: 0.92, 8: 0.93, 16: 0.89, 32: 0.82 }, 2: { 4: 1.18, 16: 1.18 } },
-    four: { 4: { 8: 0.97, 32: 0.89 }, 2: { 8: 1.18, 32: 1.03 } },
+    pairs: { 4: { 1: 0.92, 4: 0.92, 8: 0.93, 16: 0.89, 32: 0.82 }, 2: { 1: 0.97, 4: 1.18, 16: 1.18 } },
+    four: { 4: { 1: 0.91, 4: 0.87, 8: 0.97, 32: 0.89 }, 2: { 1: 1, 4: 1.02, 8: 1.18, 32: 1.03 } },
   },
   'row-bins': {
     single: { 1: 1.1, 8: 0.89, 32: 0.73 },
-    pairs: { 4: { 4: 1.19, 8: 1.2, 16: 1.17, 32: 1.14 }, 2: { 4: 1.51, 16: 1.49 } },
-    four: { 4: { 8: 1.23, 32: 1.13 }, 2: { 8: 1.45, 32: 1.34 } },
+    pairs: { 4: { 1: 1, 4: 1.19, 8: 1.2, 16: 1.17, 32: 1.14 }, 2: { 1: 1.12, 4: 1.51, 16: 1.49 } },
+    four: { 4: { 1: 1.27, 4: 1.1, 8: 1.23, 32: 1.13 }, 2: { 1: 1.36, 4: 1.3, 8: 1.45, 32: 1.34 } },
   },
 } as const;
 
@@ -93,8 +93,8 @@ function piecesCorrection(
   if (piece === vector && (vector > 1 || width === 1)) return 1;
   const { single, pairs, four } = piecesShare[variant as 'row-group' | 'row-bins'];
   if (vector === 1) return single[lanes as 1 | 8 | 32];
-  if (piece === 1) return four[dtypeInfo[dtype].bytes as 2 | 4][lanes as 8 | 32];
-  return dtype === 'float32' ? pairs[4][lanes as 4 | 8 | 16 | 32] : pairs[2][lanes as 4 | 16];
+  if (piece === 1) return four[dtypeInfo[dtype].bytes as 2 | 4][lanes as 1 | 4 | 8 | 32];
+  return dtype === 'float32' ? pairs[4][lanes as 1 | 4 | 8 | 16 | 32] : pairs[2][lanes as 1 | 4 | 16];
 }
 
 /** Bytes of a sector, the least that the L2 cache sends. */
@@ -142,10 +142,10 @@ function groupsOf(columns: LaneColumns): SpmmPlan[] {
 
 const shapes = (vector: number, piece: number, lanes: readonly number[]): readonly LaneShape[] =>
   lanes.map((each) => ({ vector, piece, lanes: each, groups: groupsOf({ vector, piece, lanes: each }) }));
-const singles = [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 1, [8, 32])];
+const singles = [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 1, [1, 4, 8, 32])];
 const pairShapes = {
-  4: [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 2, [4, 8, 16, 32]), ...shapes(4, 1, [32])],
-  2: [...shapes(1, 1, [1, 8, 32]), ...shapes(8, 2, [4, 16]), ...shapes(4, 1, [32])],
+  4: [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 2, [1, 4, 8, 16, 32]), ...shapes(4, 1, [32])],
+  2: [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 2, [1]), ...shapes(8, 2, [4, 16]), ...shapes(4, 1, [4, 32])],
 };
 const wholes = { 4: shapes(4, 4, [2, 4, 8, 16, 32]), 2: shapes(8, 8, [1, 2, 4, 8, 16, 32]) };
 
@@ -157,8 +157,10 @@ const wholes = { 4: shapes(4, 4, [2, 4, 8, 16, 32]), 2: shapes(8, 8, [1, 2, 4, 8
 function laneColumns({ dtype, width, vectors, pairs }: DenseOperands): readonly LaneShape[] {
   const bytes = dtypeInfo[dtype].bytes as 2 | 4;
   const all = vectors ? wholes[bytes] : pairs ? pairShapes[bytes] : singles;
-  return all.filter(({ lanes, vector }, i) => {
+  return all.filter(({ lanes, vector, piece }, i) => {
     const tile = lanes * vector;
+    // Of four single columns for a few lanes one tile.
+    if (!vectors && vector > 1 && lanes * piece <= 4) return 2 * width >= tile && width <= tile;
     if (vectors && lanes < 8 && width > (tile === 8 ? 1 : 4) * tile) return false;
     return i === 0 || 2 * width > tile;
   });
@@ -289,7 +291,7 @@ const binModel = {
   distant: 0.671,
   distantEven: 0.892,
   segments: 0.996,
-  /** By so much the shares of pieces below overestimate small problems. */
+  /** By so much the shares of pieces overestimate small problems. */
   piecesLess: 1.05,
 };
 
@@ -303,20 +305,23 @@ function linesOf({ vector, lanes }: SpmmPlan): number {
   return Math.max(vector === 1 ? 1 : 4, 32 / lanes);
 }
 
-/** Lines of the first cache that a multiprocessor reads in a microsecond: those of half types hold more of what is asked for. */
-const lineRate = { float32: 2000, float16: 3500, bfloat16: 3500 };
+// Lines of the first cache that a multiprocessor reads in a microsecond, and where little of each is asked for.
+const lineRate = 2000;
+const shortLoadRate = 3500;
+const shortLoadBytes = 16;
 
-/** Microseconds to read rows of B in pieces: a line, or where it begins anywhere in a line some more, for each load of a group of lanes. */
+/** Microseconds to read rows of B in pieces: a line, or where it begins anywhere in a line some more, for each load of several lanes. */
 function piecesTime(
   { vector, piece, lanes }: SpmmPlan,
   { dtype, stored }: SpmmFeatures,
   columnTiles: number,
   multiprocessors: number,
 ): number {
-  if (piece === vector) return 0;
+  if (piece === vector || lanes === 1) return 0;
   const { bytes } = dtypeInfo[dtype];
   const lines = 1 + ((lanes * piece - 1) * bytes) / lineBytes;
-  return (stored * columnTiles * (vector / piece) * lines) / (lineRate[dtype] * multiprocessors);
+  const rate = lanes * piece * bytes <= shortLoadBytes ? shortLoadRate : lineRate;
+  return (stored * columnTiles * (vector / piece) * lines) / (rate * multiprocessors);
 }
 
 /** Rounds of four entries that `parts` groups of lanes take for a row that begins anywhere in a chunk. */
@@ -381,6 +386,7 @@ export function binTime(
     (even ? binModel.distantEven : binModel.distant) * memory.distant * sectorsShare(plan, features),
   );
   const corrected = us * piecesCorrection(plan, features) * narrowShare(plan, features);
-  const less = plan.piece < vector ? binModel.piecesLess : 0;
+  // Not of fewer columns at once than eight.
+  const less = plan.piece < vector && lanes * plan.piece >= 8 ? binModel.piecesLess : 0;
   return corrected - less + (segments > 0 ? binModel.segments : 0);
 }

@@ -208,6 +208,7 @@ Status dispatch_columns(const SpmmPlan& plan, Body&& body) {
     return body(LaneColumns<kVector, kVector, 32>{});
   }
   if (plan.piece == 2) {
+    if (lanes == 1) return body(LaneColumns<4, 2, 1>{});
     if (lanes == 4) return body(LaneColumns<kVector, 2, 4>{});
     if constexpr (kVector == 4) {
       if (lanes == 8) return body(LaneColumns<kVector, 2, 8>{});
@@ -215,6 +216,8 @@ Status dispatch_columns(const SpmmPlan& plan, Body&& body) {
     }
     return body(LaneColumns<kVector, 2, 16>{});
   }
+  if (lanes == 1) return body(LaneColumns<4, 1, 1>{});
+  if (lanes == 4) return body(LaneColumns<4, 1, 4>{});
   return lanes == 8 ? body(LaneColumns<4, 1, 8>{}) : body(LaneColumns<4, 1, 32>{});
 }
 

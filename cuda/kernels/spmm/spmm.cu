@@ -118,8 +118,9 @@ bool has_columns(DType dtype, const SpmmPlan& plan) {
   if (plan.vector == most && plan.piece == most) {
     return lanes == 2 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32 || (lanes == 1 && most == 8);
   }
+  if (plan.piece == 2 && lanes == 1) return plan.vector == 4;
   if (plan.piece == 2) return plan.vector == most && (lanes == 4 || lanes == 16 || (most == 4 && (lanes == 8 || lanes == 32)));
-  return plan.piece == 1 && plan.vector == 4 && (lanes == 8 || lanes == 32);
+  return plan.piece == 1 && plan.vector == 4 && (lanes == 1 || lanes == 4 || lanes == 8 || lanes == 32);
 }
 
 bool has_group(DType dtype, const SpmmPlan& plan) {
