@@ -142,7 +142,8 @@ class StagePipeline {
   const int steps_;
 };
 
-// The launch of a kernel that works on tiles: its shared memory holds the shifts, and the stages or, in their place, `sums` bytes.
+// The launch of a kernel that works on tiles: its shared memory holds the shifts, and the stages or, in their place, `sums` bytes. Planners
+// know how much that is (lib/ops/sddmm-needs.ts).
 template <typename Shape>
 LaunchShape tile_launch(const SddmmParams& params, int64_t sums) {
   const int64_t steps = std::max<int64_t>(1, ceil_div(params.depth, Shape::kDepth));

@@ -58,8 +58,12 @@ Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
 
 // Requires has_float_tiles(params.plan, params.tiles.rows). Depth and number of the stages: what leaves room for two blocks.
 Status launch_float_tiles(const SpmmParams& params, const LaunchContext& context) {
-  if (params.tiles.rows == 64) return launch_shape<FloatTileShape<64, 128, 32, 4>>(params, context);
-  if (params.plan.columns == 128) return launch_shape<FloatTileShape<32, 128, 32, 4>>(params, context);
+  using Tall = FloatTileShape<64, 128, 32, 4>;
+  using Wide = FloatTileShape<32, 128, 32, 4>;
+  // As lib/ops/spmm-float-tiles.ts has it.
+  static_assert(Tall::kSharedBytes == 102'400 && Wide::kSharedBytes == 83'968);
+  if (params.tiles.rows == 64) return launch_shape<Tall>(params, context);
+  if (params.plan.columns == 128) return launch_shape<Wide>(params, context);
   return launch_shape<FloatTileShape<32, 32, 64, 4>>(params, context);
 }
 
