@@ -85,6 +85,14 @@ describe('selectSddmm', () => {
     expect(() => selectSddmm(dense, other, 'warpgroups')).toThrow('needs compute capability 9.0');
   });
 
+  it('leaves rows of 16 bytes to other kernels than warpgroups', () => {
+    // pruned-magnitude-transformer-0.9-33288x512, k = 8: rows 14.5 us, warpgroups 22.4.
+    const tall = { rows: 33_288, columns: 512, stored: 1_705_874, longestRow: 150 };
+    const problem = features({ ...tall, tiles: [8328, 4168, 1044, 262], depth: 8 });
+    expect(selectSddmm(problem, h200).plan.variant).toBe('rows');
+    expect(selectSddmm({ ...problem, depth: 32 }, h200).plan.variant).toBe('warpgroups');
+  });
+
   it('expects lanes to search for their rows where most are empty', () => {
     const plan = { variant: 'gather', vector: 1, lanes: 8, splits: 1, tile: 0, padded: false } as const;
     // uniform-2958x150-d0.00360, k = 3, which takes 3.15 us; rows 1.75.
