@@ -1,4 +1,5 @@
-import { groupPlans } from '../lib/ops/spmm-gather-plans.js';
+import { type SpmmPlan, spmmPlan } from '../lib/backends/calls/spmm.js';
+import { groupPlans, groupTime } from '../lib/ops/spmm-gather-plans.js';
 import { bestWithTiles, describePlan, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
 import { floatDTypes } from '../lib/tensor/dtype.js';
 import { spmmFeatures as features, h200 } from './harness/plan-features.js';
@@ -79,6 +80,19 @@ describe('selectSpmm', () => {
     const odd = features({ vectors: false, width: 129, rows: 4000, columns: 4096, stored: 4_000_000, tiles });
     const { plan } = selectSpmm(odd, h200);
     expect(plan).toMatchObject({ variant: 'tiles', padded: true, warps: 4 });
+  });
+
+  test('counts the lines that pieces touch, and rows of B near that neighbours share', () => {
+    const timeOf = (change: Partial<SpmmFeatures>, loads: Partial<SpmmPlan>): number => {
+      const plan = spmmPlan('row-group', { vector: 4, splits: 4, warps: 4, lanes: 8, ...loads });
+      return groupTime(features({ dtype: 'float32', vectors: false, ...change }), h200, plan);
+    };
+    // uniform-588x1796-d0.272 with 41 columns, where these took 19 us and 10 for copies with whole vectors.
+    const long = { rows: 588, columns: 1796, stored: 288_149, longestRow: 560, width: 41 };
+    expect(timeOf(long, { piece: 1 })).toBeGreaterThan(1.3 * timeOf(long, { piece: 4 }));
+    const far = { rows: 200_000, columns: 200_000, stored: 4_000_000, longestRow: 40, width: 126 };
+    const pieces = { piece: 2, lanes: 32, splits: 1, warps: 1 };
+    expect(timeOf({ ...far, stripSpan: 50 }, pieces)).toBeLessThan(0.8 * timeOf(far, pieces));
   });
 
   test.each(floatDTypes)('every %s plan shares out a warp and fits some kernel', (dtype) => {

@@ -97,6 +97,13 @@ function piecesCorrection(
   return dtype === 'float32' ? pairs[4][lanes as 1 | 4 | 8 | 16 | 32] : pairs[2][lanes as 1 | 4 | 16];
 }
 
+/** Of the time that far rows of B take: where neighbouring rows of A share columns, most of theirs are near again. */
+const sharedColumns = 0.6;
+
+function distantShare({ stripSpan }: SpmmFeatures): number {
+  return stripSpan === undefined ? 1 : sharedColumns;
+}
+
 /** Bytes of a sector, the least that the L2 cache sends. */
 const sectorBytes = 32;
 
@@ -110,8 +117,10 @@ function sectorsShare({ vector, piece, lanes }: SpmmPlan, { width, dtype }: Spmm
 const severalNarrow = 1.08;
 
 function narrowShare({ vector, piece, lanes }: SpmmPlan, { width, stored, rows }: SpmmFeatures): number {
-  const several = vector > 1 && piece === vector && lanes < 8 && width > lanes * vector;
-  return several && stored > 8 * rows ? severalNarrow : 1;
+  if (vector === 1 || stored <= 8 * rows) return 1;
+  const tiles = width / (lanes * vector);
+  const several = piece === vector ? lanes < 8 && tiles > 1 : lanes <= 8 && tiles > 2;
+  return several ? severalNarrow : 1;
 }
 
 /** @internal How lanes share out columns: matches has_columns of cuda/kernels/spmm/spmm.cu. */
@@ -210,7 +219,7 @@ export function groupTime(
         : (stored * (tile * bytes + 4 + bytes) * columnTiles) / (model.gathered * device.multiprocessors),
     ),
     memory.compulsory,
-    model.distant * memory.distant * sectorsShare(plan, features),
+    model.distant * memory.distant * distantShare(features) * sectorsShare(plan, features),
   );
   // Warps of one row of a few entries do little but wait for operands from afar.
   const waiting = memory.distant > 0 && stored <= 8 * rows && width * bytes >= 256 ? model.shortRows : 1;
@@ -383,7 +392,10 @@ export function binTime(
         : (stored * tile * bytes * columnTiles) / (binModel.gathered * device.multiprocessors),
     ),
     memory.compulsory,
-    (even ? binModel.distantEven : binModel.distant) * memory.distant * sectorsShare(plan, features),
+    (even ? binModel.distantEven : binModel.distant) *
+      memory.distant *
+      distantShare(features) *
+      sectorsShare(plan, features),
   );
   const corrected = us * piecesCorrection(plan, features) * narrowShare(plan, features);
   // Not of fewer columns at once than eight.
