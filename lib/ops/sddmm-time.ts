@@ -3,6 +3,7 @@
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import { tileShapes } from '../formats/tile-shapes.js';
 import { dtypeInfo } from '../tensor/dtype.js';
+import { lineBytes, sectorBytes } from './cache-lines.js';
 import type { SddmmFeatures } from './sddmm-plan.js';
 
 /** The H200's, which the times below were fitted on. */
@@ -42,9 +43,6 @@ const elementsRate = 8.6;
 
 /** Operands up to here stay in L2. */
 const residentBytes = 20e6;
-
-/** @internal Of a line of the caches. */
-export const lineBytes = 128;
 
 /** @internal Rows of so many bytes begin at all multiples of this, as lines see it: the largest power of two that divides them. */
 export function rowStep(rowBytes: number): number {
@@ -139,7 +137,6 @@ const searchTerm = (rows: number): number => Math.log2(Math.max(1, rows)) / 10;
 
 // Of sectors of 32 bytes: operands whose rows are near; beyond `residentBytes` most are far.
 const nearBytes = 2e6;
-const sectorBytes = 32;
 
 /** Kernels that load single elements or pairs, of a depth of two and more. */
 function narrowTime(

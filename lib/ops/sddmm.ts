@@ -18,8 +18,9 @@ import { planDevice } from '../planning/plan-device.js';
 import { type DType, dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { checkNoOverlap, checkTensor, coincides, type Tensor } from '../tensor/tensor.js';
 import { checkBoolean, checkFloatDType, checkOneOf, checkOptions, checkScalar, own } from '../validate.js';
+import { lineBytes } from './cache-lines.js';
 import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from './sddmm-plan.js';
-import { lineBytes, rowStep } from './sddmm-time.js';
+import { rowStep } from './sddmm-time.js';
 import { tunedSddmmPlan } from './sddmm-tuned.js';
 import { batchOf, checkDense, checkOutMatrix, commonBatch } from './sparse-operands.js';
 

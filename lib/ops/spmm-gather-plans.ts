@@ -5,6 +5,7 @@ import type { RowBins } from '../formats/row-bins.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { memoryTimes } from './spmm-memory.js';
+import { piecesShare, piecesTime, sectorsShare } from './spmm-pieces.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { exponentOf, overlapped } from './spmm-time.js';
 
@@ -68,49 +69,11 @@ export function splitTime(
   );
 }
 
-/**
- * What plans take that do not load their columns at once, of the time that the models say, which were fitted to few of them: single
- * columns by lanes, pairs by the bytes of an element and lanes, four single columns of a lane by the bytes of an element. Medians of 550
- * random problems.
- */
-const piecesShare = {
-  'row-group': {
-    single: { 1: 0.85, 8: 0.8, 32: 0.75 },
-    pairs: { 4: { 1: 0.92, 4: 0.92, 8: 0.93, 16: 0.89, 32: 0.82 }, 2: { 1: 0.97, 4: 1.18, 16: 1.18 } },
-    four: { 4: { 1: 0.91, 4: 0.87, 8: 0.97, 32: 0.89 }, 2: { 1: 1, 4: 1.02, 8: 1.18, 32: 1.03 } },
-  },
-  'row-bins': {
-    single: { 1: 1.1, 8: 0.89, 32: 0.73 },
-    pairs: { 4: { 1: 1, 4: 1.19, 8: 1.2, 16: 1.17, 32: 1.14 }, 2: { 1: 1.12, 4: 1.51, 16: 1.49 } },
-    four: { 4: { 1: 1.27, 4: 1.1, 8: 1.23, 32: 1.13 }, 2: { 1: 1.36, 4: 1.3, 8: 1.45, 32: 1.34 } },
-  },
-} as const;
-
-function piecesCorrection(
-  { variant, vector, piece, lanes }: SpmmPlan,
-  { width, dtype }: SpmmFeatures,
-): number {
-  if (piece === vector && (vector > 1 || width === 1)) return 1;
-  const { single, pairs, four } = piecesShare[variant as 'row-group' | 'row-bins'];
-  if (vector === 1) return single[lanes as 1 | 8 | 32];
-  if (piece === 1) return four[dtypeInfo[dtype].bytes as 2 | 4][lanes as 1 | 4 | 8 | 32];
-  return dtype === 'float32' ? pairs[4][lanes as 1 | 4 | 8 | 16 | 32] : pairs[2][lanes as 1 | 4 | 16];
-}
-
 /** Of the time that far rows of B take: where neighbouring rows of A share columns, most of theirs are near again. */
 const sharedColumns = 0.6;
 
 function distantShare({ stripSpan }: SpmmFeatures): number {
   return stripSpan === undefined ? 1 : sharedColumns;
-}
-
-/** Bytes of a sector, the least that the L2 cache sends. */
-const sectorBytes = 32;
-
-/** By how much more is sent of rows that begin anywhere in a sector: one more for each tile of columns. */
-function sectorsShare({ vector, piece, lanes }: SpmmPlan, { width, dtype }: SpmmFeatures): number {
-  if (piece === vector) return 1;
-  return 1 + sectorBytes / (Math.min(width, lanes * vector) * dtypeInfo[dtype].bytes);
 }
 
 /** What several tiles of a few lanes take of the time that the models say, which were fitted to wider ones; but of rows of a few entries. */
@@ -223,7 +186,7 @@ export function groupTime(
   );
   // Warps of one row of a few entries do little but wait for operands from afar.
   const waiting = memory.distant > 0 && stored <= 8 * rows && width * bytes >= 256 ? model.shortRows : 1;
-  const corrected = us * waiting * piecesCorrection(plan, features) * narrowShare(plan, features);
+  const corrected = us * waiting * piecesShare(plan, features) * narrowShare(plan, features);
   if (warps === 1) return corrected;
   const alone = totalWarps / warps >= device.multiprocessors * model.enoughWarps;
   const shared = dtype === 'float32' && (width <= 8 || alone) ? model.sharedRow : 1;
@@ -307,30 +270,9 @@ const binModel = {
 /** Of the items of a power of two, which a power takes longer to compute than everything else of a plan. */
 const typicalEntries = Array.from({ length: 32 }, (_, exponent) => 1.45 * 2 ** exponent);
 
-const lineBytes = 128;
-
 /** Lines of 128 bytes of B that a warp touches for an entry of each of its groups of lanes, one load after another. */
 function linesOf({ vector, lanes }: SpmmPlan): number {
   return Math.max(vector === 1 ? 1 : 4, 32 / lanes);
-}
-
-// Lines of the first cache that a multiprocessor reads in a microsecond, and where little of each is asked for.
-const lineRate = 2000;
-const shortLoadRate = 3500;
-const shortLoadBytes = 16;
-
-/** Microseconds to read rows of B in pieces: a line, or where it begins anywhere in a line some more, for each load of several lanes. */
-function piecesTime(
-  { vector, piece, lanes }: SpmmPlan,
-  { dtype, stored }: SpmmFeatures,
-  columnTiles: number,
-  multiprocessors: number,
-): number {
-  if (piece === vector || lanes === 1) return 0;
-  const { bytes } = dtypeInfo[dtype];
-  const lines = 1 + ((lanes * piece - 1) * bytes) / lineBytes;
-  const rate = lanes * piece * bytes <= shortLoadBytes ? shortLoadRate : lineRate;
-  return (stored * columnTiles * (vector / piece) * lines) / (rate * multiprocessors);
 }
 
 /** Rounds of four entries that `parts` groups of lanes take for a row that begins anywhere in a chunk. */
@@ -397,7 +339,7 @@ export function binTime(
       distantShare(features) *
       sectorsShare(plan, features),
   );
-  const corrected = us * piecesCorrection(plan, features) * narrowShare(plan, features);
+  const corrected = us * piecesShare(plan, features) * narrowShare(plan, features);
   // Not of fewer columns at once than eight.
   const less = plan.piece < vector && lanes * plan.piece >= 8 ? binModel.piecesLess : 0;
   return corrected - less + (segments > 0 ? binModel.segments : 0);
