@@ -1,12 +1,6 @@
 import type { BackendBuffer, View } from '../backends/backend.js';
 import type { SparsePattern } from '../backends/calls/sparse-pattern.js';
-import {
-  type StripHeight,
-  type StripsCall,
-  type TileHeight,
-  type TilesCall,
-  tileDepth,
-} from '../backends/calls/spmm.js';
+import { type PackedCall, type StripHeight, type TileHeight, tileDepth } from '../backends/calls/spmm.js';
 import type { Device } from '../device/device.js';
 import type { DerivedCopy } from '../device/graph.js';
 import { type DType, dtypeInfo } from '../tensor/dtype.js';
@@ -24,16 +18,11 @@ const tableRoom = new Int32Array(2 ** 16);
 const partAlignment = 256;
 const aligned = (bytes: number): number => partAlignment * Math.ceil(bytes / partAlignment);
 
-/** The memory of a copy, and what it is made from. */
-interface Parts {
+/** What a refresh reads, and the copy that it writes. */
+interface Filling<Rows extends number> {
   readonly pattern: SparsePattern;
   readonly source: View;
-  /** The tables of `shareTable`: items and cuts; pointers. */
-  readonly table: View;
-  readonly pointers: View;
-  /** int32 [count] */
-  readonly columns: View;
-  readonly values: View;
+  readonly copy: PackedCall<Rows>;
 }
 
 // Only a backstop, as that of tensors. Handles of all these, each with an entry of its own, would take as long to make as to plan for them.
@@ -47,9 +36,9 @@ function release(memory: readonly Storage[]): void {
  * The values of a sparse matrix in another order, for kernels that want them so. Belongs to a values tensor and to the graphs that recorded
  * its use; holds on to all memory that a refresh reads. Out of date once the values were written to.
  */
-export class PackedCopy<Call, Rows extends number> implements DerivedCopy {
+export class PackedCopy<Rows extends number> implements DerivedCopy {
   /** What a call carries. */
-  readonly call: Call;
+  readonly call: PackedCall<Rows>;
   readonly shares: TileShares<Rows>;
   /** Columns of B for which preparing found it to be the fastest, of all copies that it might have made. */
   readonly widths = new Set<number>();
@@ -60,7 +49,7 @@ export class PackedCopy<Call, Rows extends number> implements DerivedCopy {
   #references = 1;
 
   private constructor(
-    call: Call,
+    call: PackedCall<Rows>,
     shares: TileShares<Rows>,
     source: BackendBuffer,
     memory: readonly Storage[],
@@ -77,17 +66,16 @@ export class PackedCopy<Call, Rows extends number> implements DerivedCopy {
    * Builds the copy: all of its memory or, on an error, none.
    * @param elements of the values of one tile.
    */
-  static of<Call, Rows extends number>(
+  static of<Rows extends number>(
     matrix: SparseMatrix,
     panels: SharedPanels<Rows>,
     elements: number,
-    describe: (parts: Parts, shares: TileShares<Rows>) => Call,
-    fill: (parts: Parts, device: Device) => void,
-  ): PackedCopy<Call, Rows> {
+    fill: (filling: Filling<Rows>, device: Device) => void,
+  ): PackedCopy<Rows> {
     const { device, dtype, pattern } = matrix;
     const source = matrix.values.view;
     const { shares } = panels;
-    const { count, items, cuts } = shares;
+    const { rows, count, items, longest, parts, cuts } = shares;
     const host = shareTable(panels, shares, tableRoom);
     // One block of memory: three would be two more calls of the backend and handles.
     const columnsAt = aligned(4 * host.length);
@@ -107,16 +95,13 @@ export class PackedCopy<Call, Rows extends number> implements DerivedCopy {
         dtype,
       });
       const shared = 4 * (items + cuts);
-      const parts = {
-        pattern,
-        source,
-        table: view(0, shared, 'int32'),
-        pointers: view(4 * shared, host.length - shared, 'int32'),
-        columns: view(columnsAt, count, 'int32'),
-        values: view(valuesAt, count * elements, dtype),
-      };
-      const call = describe(parts, shares);
-      const copy = new PackedCopy(call, shares, source.buffer, memory, () => fill(parts, device));
+      const table = view(0, shared, 'int32');
+      const panelPointers = view(4 * shared, host.length - shared, 'int32');
+      const columns = view(columnsAt, count, 'int32');
+      const values = view(valuesAt, count * elements, dtype);
+      const call = { rows, count, panelPointers, columns, values, table, items, longest, parts, cuts };
+      const filling = { pattern, source, copy: call };
+      const copy = new PackedCopy(call, shares, source.buffer, memory, () => fill(filling, device));
       copy.refresh();
       dropped.register(copy, memory, copy);
       return copy;
@@ -150,74 +135,44 @@ export class PackedCopy<Call, Rows extends number> implements DerivedCopy {
 }
 
 /** A matrix in dense tiles. */
-export type TiledCopy = PackedCopy<TilesCall, TileHeight>;
+export type TiledCopy = PackedCopy<TileHeight>;
 
 /** In tiles of `rows` rows. */
 export function tiledCopy(matrix: SparseMatrix, rows: TileHeight): TiledCopy {
   const { dtype, topology } = matrix;
-  const panels = topology.tiles.panels[rows];
   return PackedCopy.of(
     matrix,
-    panels,
+    topology.tiles.panels[rows],
     rows * tileDepth,
-    ({ columns, values, table, pointers }, { count, items, longest, parts, cuts }) => ({
-      rows,
-      count,
-      panelPointers: pointers,
-      columns,
-      values,
-      table,
-      items,
-      longest,
-      parts,
-      cuts,
-    }),
-    ({ pattern, source, columns, values, pointers }, device) => {
+    ({ pattern, source, copy }, device) => {
       device.backend.operations.spmmFillTiles({
         dtype,
         pattern,
         values: source,
-        panelPointers: pointers,
-        tileRows: rows,
-        count: panels.count,
-        columns,
-        tileValues: values,
+        panelPointers: copy.panelPointers,
+        tileRows: copy.rows,
+        count: copy.count,
+        columns: copy.columns,
+        tileValues: copy.values,
       });
     },
   );
 }
 
 /** A matrix in strips of rows, without the columns in which a strip stores nothing. */
-export type StripCopy = PackedCopy<StripsCall, StripHeight>;
+export type StripCopy = PackedCopy<StripHeight>;
 
 /** In strips that were counted; CSR in float32. */
 export function stripCopy(matrix: SparseMatrix, strips: SharedPanels<StripHeight>): StripCopy {
-  const { rows } = strips;
-  return PackedCopy.of(
-    matrix,
-    strips,
-    rows,
-    ({ columns, values, table }, { count, items, longest, parts, cuts }) => ({
-      rows,
-      count,
-      columns,
-      values,
-      table,
-      items,
-      longest,
-      parts,
-      cuts,
-    }),
-    ({ pattern, source, columns, values, pointers }, device) => {
-      device.backend.operations.spmmFillStrips({
-        pattern,
-        values: source,
-        stripPointers: pointers,
-        stripRows: rows,
-        count: strips.count,
-        columns,
-        stripValues: values,
-      });
-    },
-  );
+  return PackedCopy.of(matrix, strips, strips.rows, ({ pattern, source, copy }, device) => {
+    device.backend.operations.spmmFillStrips({
+      pattern,
+      values: source,
+      stripPointers: copy.panelPointers,
+      stripRows: copy.rows,
+      count: copy.count,
+      columns: copy.columns,
+      stripValues: copy.values,
+    });
+  });
 }

@@ -87,15 +87,15 @@ export const tileDepth = 64;
 export const tileHeights = [32, 64, 128] as const;
 export type TileHeight = (typeof tileHeights)[number];
 
-/** A in dense tiles of `rows` x 64 elements, panel by panel; tiles without entries are left out. */
-export interface TilesCall {
-  readonly rows: TileHeight;
+/** A copy of A that leaves out, of each panel of `rows` rows, what stores nothing. */
+export interface PackedCall<Rows extends number> {
+  readonly rows: Rows;
+  /** Of tiles or columns that are kept. */
   readonly count: number;
   /** int32 [ceil(m / rows) + 1] */
   readonly panelPointers: View;
-  /** int32 [count]: tile t covers columns 64 columns[t] on. */
+  /** int32 [count] */
   readonly columns: View;
-  /** [count, rows, 64]; for half types eighth i of the 64 columns of row r lies at i ^ (r % 8). */
   readonly values: View;
   /** How they are shared out: the first two tables of shareTable of lib/formats/tile-counts.ts. */
   readonly table: View;
@@ -105,6 +105,14 @@ export interface TilesCall {
   readonly cuts: number;
 }
 
+/** A in dense tiles of `rows` x 64 elements, panel by panel; tiles without entries are left out. */
+export interface TilesCall extends PackedCall<TileHeight> {
+  /** int32 [count]: tile t covers columns 64 columns[t] on. */
+  readonly columns: View;
+  /** [count, rows, 64]; for half types eighth i of the 64 columns of row r lies at i ^ (r % 8). */
+  readonly values: View;
+}
+
 /** Rows of a strip. */
 export const stripHeights = [4, 8] as const;
 export type StripHeight = (typeof stripHeights)[number];
@@ -112,19 +120,11 @@ export type StripHeight = (typeof stripHeights)[number];
 export const stripStep = 4;
 
 /** A in strips of `rows` rows: the columns in which a strip stores anything, and dense values. */
-export interface StripsCall {
-  readonly rows: StripHeight;
-  readonly count: number;
+export interface StripsCall extends PackedCall<StripHeight> {
   /** int32 [count], ascending in a strip; what fills up a multiple of `stripStep` repeats the last. */
   readonly columns: View;
   /** [count, rows] */
   readonly values: View;
-  /** As of TilesCall, of strips. */
-  readonly table: View;
-  readonly items: number;
-  readonly longest: number;
-  readonly parts: number;
-  readonly cuts: number;
 }
 
 /** C = alpha A B + beta C for each of `batch` problems. Strides are in elements; 0 shares one operand. */
