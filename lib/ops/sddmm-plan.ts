@@ -189,7 +189,11 @@ export function* gatherPlans(features: SddmmFeatures): Iterable<SddmmPlan> {
 }
 
 const tileVariants = ['tiles', 'staged', 'warpgroups'] as const;
-export type TileVariant = (typeof tileVariants)[number];
+type TileVariant = (typeof tileVariants)[number];
+
+/** @internal */
+export const isTileVariant = (variant: SddmmVariant): variant is TileVariant =>
+  (tileVariants as readonly SddmmVariant[]).includes(variant);
 
 /** A map of tiles is worth its memory from one element in so many on. */
 const sparsestTile = 1024;

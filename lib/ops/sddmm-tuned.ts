@@ -16,6 +16,7 @@ import { plansWithPadding } from './padding.js';
 import {
   describeSddmmPlan,
   gatherPlans,
+  isTileVariant,
   paddedSddmm,
   type SddmmFeatures,
   sddmmVariantsFor,
@@ -59,7 +60,7 @@ function plansFor(features: SddmmFeatures, card: PlanDevice): Estimate<SddmmPlan
   return sddmmVariantsFor(features, card).flatMap(({ variant, plan, us }) => {
     if (plan === undefined) return [];
     if (variant === 'segments') return [{ plan, us }];
-    if (variant === 'tiles' || variant === 'staged' || variant === 'warpgroups') {
+    if (isTileVariant(variant)) {
       return estimates(tilePlans(features, variant, card), (one) =>
         tilesTime(features, multiprocessors, one),
       );
