@@ -9,7 +9,7 @@ import { type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
 import { spmmPlansToMeasure } from '../lib/ops/spmm-tuned.js';
 import { lackOf, type PlanDevice, planDevice } from '../lib/planning/plan-device.js';
 import { withCard } from './harness/cards.js';
-import { a100, a6000, h200, spmmFeatures } from './harness/plan-features.js';
+import { a100, a6000, h200, sddmmFeatures, spmmFeatures } from './harness/plan-features.js';
 import { Random } from './harness/random.js';
 import { randomSddmmFeatures, randomSpmmFeatures } from './harness/random-problems.js';
 
@@ -77,21 +77,7 @@ describe.each(cards)('on %s', (name, card) => {
   });
 });
 
-const dense: SddmmFeatures = {
-  dtype: 'float32',
-  format: 'csr',
-  rows: 4096,
-  columns: 4096,
-  stored: 1_677_721,
-  longestRow: 480,
-  tiles: [8192, 4096, 1024, 256],
-  mapped: [true, true, true, true],
-  depth: 512,
-  batch: 1,
-  vectors: true,
-  pairs: true,
-  lines: true,
-};
+const dense = sddmmFeatures({ dtype: 'float32', depth: 512 });
 
 describe('shared memory', () => {
   // As launched on a card: a stage for each 128 bytes of a row, until there are as many as the kernel has.
@@ -103,13 +89,13 @@ describe('shared memory', () => {
     ['float32', 'staged', 64, [24_704, 33_024, 66_048, 132_096]],
     ['float32', 'staged', 32, [12_416, 16_640, 33_280, 66_560]],
   ] as const)('%s %s of a depth of %i', (dtype, variant, depth, bytes) => {
-    const plans = [...tilePlans({ ...dense, dtype, depth }, variant, h200)];
+    const plans = tilePlans({ ...dense, dtype, depth }, variant, h200);
     expect(plans.map((plan) => sddmmNeeds(plan, dtype, depth).sharedMemory)).toEqual(bytes);
   });
 
   test('staged takes the largest tiles for which there is room', () => {
     const rows = (depth: number, card: PlanDevice) =>
-      Array.from(tilePlans({ ...dense, depth }, 'staged', card), ({ tile }) => tile);
+      tilePlans({ ...dense, depth }, 'staged', card).map(({ tile }) => tile);
     expect(rows(512, h200)).toContain(256);
     expect(rows(512, a100)).toEqual([32, 64, 128]);
     expect(rows(64, a100)).toContain(256);

@@ -7,24 +7,7 @@ import { type Device, explainSddmm, openDevice, sddmm } from '../lib/index.js';
 import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
 import { gatherTime } from '../lib/ops/sddmm-time.js';
 import { errorOf } from './harness/errors.js';
-import { a100, h200 } from './harness/plan-features.js';
-
-const features = (change: Partial<SddmmFeatures> = {}): SddmmFeatures => ({
-  dtype: 'float16',
-  format: 'csr',
-  rows: 4096,
-  columns: 4096,
-  stored: 1_677_721,
-  longestRow: 480,
-  tiles: [8192, 4096, 1024, 256],
-  mapped: [true, true, true, true],
-  depth: 128,
-  batch: 1,
-  vectors: true,
-  pairs: true,
-  lines: true,
-  ...change,
-});
+import { a100, sddmmFeatures as features, h200 } from './harness/plan-features.js';
 
 describe('selectSddmm', () => {
   it('is a pure function that lists every variant once', () => {

@@ -3,27 +3,25 @@
 import type { SddmmPlan } from '../../lib/backends/calls/sddmm.js';
 import { describeSddmmPlan, gatherPlans, type SddmmFeatures, tilePlans } from '../../lib/ops/sddmm-plan.js';
 import type { FloatDType } from '../../lib/tensor/dtype.js';
-import { h200 } from '../harness/plan-features.js';
+import { h200, sddmmFeatures } from '../harness/plan-features.js';
 import type { SddmmSpec } from './sddmm.js';
 import { csr, plant } from './sparse-patterns.js';
 
 type Shape = readonly [number, number, number];
 
-const features = (dtype: FloatDType, depth: number, vectors: boolean, pairs = vectors): SddmmFeatures => ({
-  dtype,
-  format: 'csr',
-  rows: 64,
-  columns: 64,
-  stored: 64,
-  longestRow: 1000,
-  tiles: [1, 1, 1, 1],
-  mapped: [true, true, true, true],
-  depth,
-  batch: 1,
-  vectors,
-  pairs,
-  lines: vectors,
-});
+const features = (dtype: FloatDType, depth: number, vectors: boolean, pairs = vectors): SddmmFeatures =>
+  sddmmFeatures({
+    dtype,
+    rows: 64,
+    columns: 64,
+    stored: 64,
+    longestRow: 1000,
+    tiles: [1, 1, 1, 1],
+    depth,
+    vectors,
+    pairs,
+    lines: vectors,
+  });
 
 const named = (plan: SddmmPlan): NonNullable<SddmmSpec['forced']> => ({
   name: `${plan.variant} ${describeSddmmPlan(plan)}`,

@@ -1,5 +1,6 @@
 // What planners are asked in tests: a card, and problems that differ from a plain one.
 
+import type { SddmmFeatures } from '../../lib/ops/sddmm-plan.js';
 import type { SpmmFeatures } from '../../lib/ops/spmm-plan.js';
 import type { PlanDevice } from '../../lib/planning/plan-device.js';
 
@@ -29,6 +30,26 @@ export function spmmFeatures(change: Partial<SpmmFeatures> = {}): SpmmFeatures {
     tiles: undefined,
     stripSpan: undefined,
     strips: undefined,
+    ...change,
+  };
+}
+
+/** Float16 of 4096x4096 at 90 % and a depth of 128, with every map of tiles, but for `change`. */
+export function sddmmFeatures(change: Partial<SddmmFeatures> = {}): SddmmFeatures {
+  return {
+    dtype: 'float16',
+    format: 'csr',
+    rows: 4096,
+    columns: 4096,
+    stored: 1_677_721,
+    longestRow: 480,
+    tiles: [8192, 4096, 1024, 256],
+    mapped: [true, true, true, true],
+    depth: 128,
+    batch: 1,
+    vectors: true,
+    pairs: true,
+    lines: true,
     ...change,
   };
 }

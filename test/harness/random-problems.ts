@@ -14,15 +14,10 @@ function size(random: Random, low: number, high: number): number {
   return Math.round(Math.exp(random.uniform(Math.log(low), Math.log(high))));
 }
 
-interface Pattern {
-  readonly dtype: FloatDType;
-  readonly format: 'csr' | 'block-sparse';
-  readonly rows: number;
-  readonly columns: number;
-  readonly stored: number;
-  readonly longestRow: number;
-  readonly rowPointers: Int32Array;
-}
+type Pattern = Pick<
+  SpmmFeatures & SddmmFeatures,
+  'dtype' | 'format' | 'rows' | 'columns' | 'stored' | 'longestRow'
+> & { readonly rowPointers: Int32Array };
 
 function drawPattern(random: Random): Pattern {
   const [rows, columns] = [size(random, 1, 4000), size(random, 1, 200_000)];
