@@ -20,8 +20,9 @@ enum class SpmmVariant : int {
 // How lib/ops/spmm-plan.ts chose to run it; checked again before a launch.
 struct SpmmPlan {
   SpmmVariant variant = SpmmVariant::kRowSplit;
-  // Row group, row bins, stream: columns of a lane, and consecutive ones of them that it loads at once: 1 and 1; 4 and 1; as many as 16
-  // bytes hold, all of them or 2; stream: or 8, and 1 or 2. Strips: 4 and 1, 2 or 4; 8 and 4.
+  // Columns of a lane, and consecutive ones of them that it loads at once. Row group, row bins: 1 and 1; 4 and 1; as many as 16 bytes
+  // hold, all of them or 2; of one lane 4 and 2. Stream: 1 and 1; as many as 16 bytes hold, all of them; 4 or 8, and 1 or, of at least 16
+  // bytes, 2. Strips: 4 and 2 or 4; 8 and 4.
   int vector = 1;
   int piece = 1;
   int lanes = 32;   // row group, row bins, stream, strips: lanes side by side over columns

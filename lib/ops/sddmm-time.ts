@@ -246,7 +246,8 @@ type Weights = { readonly [key: number]: readonly number[] };
 /**
  * Microseconds of each term of `gatherTime`, by lanes, and of `tilesTime`, by rows of a tile; fitted to a sweep on an H200, in which the choice
  * takes 2 % longer than the best plan. Numbers are loaded one by one for a depth of 1 (`Column`) and for rows that are not aligned
- * (`Scalar`: 380 random problems; off by 10 to 18 %, root mean square, tiles by 4 to 9), or two by two (`Pairs`: 110; 9 to 21 %).
+ * (`Scalar`: 380 random problems; off by 10 to 18 %, root mean square, tiles by 4 to 9), or two by two (`Pairs`: 110 in
+ * float32, off by 9 to 21 %; 94 in half types, by 10 to 20 %).
  */
 interface Costs {
   readonly gather: Weights;

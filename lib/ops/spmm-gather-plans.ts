@@ -131,7 +131,7 @@ function laneColumns({ dtype, width, vectors, pairs }: DenseOperands): readonly 
   const all = vectors ? wholes[bytes] : pairs ? pairShapes[bytes] : singles;
   return all.filter(({ lanes, vector, piece }, i) => {
     const tile = lanes * vector;
-    // Of four single columns for a few lanes one tile.
+    // Of a few lanes that load small pieces one tile.
     if (!vectors && vector > 1 && lanes * piece <= 4) return 2 * width >= tile && width <= tile;
     if (vectors && lanes < 8 && width > (tile === 8 ? 1 : 4) * tile) return false;
     return i === 0 || 2 * width > tile;
