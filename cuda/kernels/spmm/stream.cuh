@@ -10,7 +10,7 @@
 //           Rows longer than a stretch come first: a block or a warp each, whose groups take equal parts and add up their sums. Those
 //           too long for a block are cut, and their segments added by a second kernel.
 //           Grid: items along x, column tiles along y, so that the blocks of a time gather from a part of B that the L2 cache holds.
-// Memory    shared: 512 or 1024 bytes; 56 registers, for 36 warps a multiprocessor; 72 for 28 where the pieces of a lane are eight
+// Memory    shared: 512 or 1024 bytes; 48 registers, for 40 warps a multiprocessor; 64 for 32 where the pieces of a lane are eight
 //           registers an entry: whole vectors are gathered faster by more warps with fewer columns
 // Roofline  nnz (bytes of val + 5) + gathered rows of B + C: bound by the L2 cache, from which it gathers 5.5 to 6.5 TB/s on an H200.
 //           Rows of B are loaded four at a time wherever rows of A end: the next entries are on their way by then
@@ -57,7 +57,7 @@ struct StreamParams {
 
 // Blocks of a multiprocessor at least: warps in flight count more than what each has in flight. Single elements take a register each.
 template <typename T, typename Columns>
-constexpr int kStreamBlocks = Columns::kVector * (Columns::kPiece == 1 ? 4 : sizeof(T)) <= kVectorBytes ? 9 : 7;
+constexpr int kStreamBlocks = Columns::kVector * (Columns::kPiece == 1 ? 4 : sizeof(T)) <= kVectorBytes ? 10 : 8;
 
 // kAdds: beta is not 0.
 template <typename T, typename Columns, bool kAdds>
