@@ -61,7 +61,10 @@ struct WarpgroupWork {
 
  private:
   __device__ __forceinline__ void wrap(const SddmmParams& p) {
-    for (; tile >= p.tiles.count; tile -= static_cast<uint32_t>(p.tiles.count)) ++problem;
+    const auto count = static_cast<uint32_t>(p.tiles.count);
+    if (tile < count) return;
+    problem += tile / count;
+    tile %= count;
   }
 };
 
