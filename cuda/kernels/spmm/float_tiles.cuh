@@ -198,7 +198,7 @@ __device__ __forceinline__ FloatTileItem item_of(const FloatTileParams& p) {
   if (p.items != nullptr) {
     const int4 item = reinterpret_cast<const int4*>(p.items)[blockIdx.y];
     // Where the table is not of these tiles, nothing outside of the workspace is written.
-    return {item.x, item.w < p.parts ? item.w : -1, item.y, item.z};
+    return {item.x, place_of_part(item.w, p.parts), item.y, item.z};
   }
   const int panel = static_cast<int>(blockIdx.y);
   if (p.panel_ptr == nullptr) return {panel, -1, static_cast<int64_t>(panel) * p.depth, p.depth};

@@ -67,8 +67,7 @@ __device__ __forceinline__ TileWork find_work(const HopperTileParams<T>& p, int 
   const int64_t first = p.items == nullptr ? static_cast<int64_t>(item) * p.depth : found.y;
   const int share = (found.z + (1 << p.cluster_log2) - 1) >> p.cluster_log2;
   const int step = rank * share;
-  // Where the table is not of these tiles, nothing outside of the workspace is written.
-  return {found.x, first + step, step, max(0, min(found.z - step, share)), found.w < p.problem_parts ? found.w : -1};
+  return {found.x, first + step, step, max(0, min(found.z - step, share)), place_of_part(found.w, p.problem_parts)};
 }
 
 // One of `writers` warps that copy: it takes every `writers`-th tile of A, and that tile's rows of B. What the copy in tiles holds was
