@@ -151,12 +151,12 @@ __device__ __forceinline__ void take_short_items(const BinParams<T>& p, uint32_t
   ChunkColumns columns{};
   if (has_entries(place)) columns = load_columns(p.a, start_of(place));
   follow_previous_kernel();
-  Pack<T, kChunk> factors{};
+  ChunkValues<T> factors{};
   if (has_entries(place)) factors = load_values(p.a, values, start_of(place));
   for (uint32_t round = 0; round < p.rounds; ++round) {
     const Span after = load_span(p.items, item + 2 * kItems, round + 2 < p.rounds ? p.count : 0);
     ChunkColumns next_columns{};
-    Pack<T, kChunk> next_factors{};
+    ChunkValues<T> next_factors{};
     if (has_entries(next)) {
       next_columns = load_columns(p.a, start_of(next));
       next_factors = load_values(p.a, values, start_of(next));

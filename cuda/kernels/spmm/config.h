@@ -21,7 +21,7 @@ constexpr int kChunk = 4;          // entries whose columns are loaded at once, 
 constexpr int kBinWarps = 8;
 constexpr int kBinThreads = 32 * kBinWarps;
 constexpr int kBinSplits = 4;
-constexpr int kBinBlocks = 3;  // of a multiprocessor at least: what is gathered has a long way
+constexpr int kBinBlocks = 4;  // of a multiprocessor at least: what is gathered has a long way
 constexpr int kBinFill = 7;    // times that the warps fill the device before one takes several items in turn
 constexpr int kBinRounds = 6;
 

@@ -39,13 +39,50 @@ __device__ __forceinline__ ChunkColumns load_columns(const EntryArrays<T>& a, ui
   return columns;
 }
 
+// The values of a chunk, as words: apart, those of half types would be taken out of their words, and so waited for, where they are loaded.
 template <typename T>
-__device__ __forceinline__ Pack<T, kChunk> load_values(const EntryArrays<T>& a, const T* values, uint32_t at) {
-  if (at + kChunk <= a.stored && a.value_vectors) return load_pack<T, kChunk>(values + at);
-  // The arrays end inside of this chunk, or the values are misaligned.
-  Pack<T, kChunk> result;
+struct ChunkValues {
+  static constexpr int kWords = kChunk * static_cast<int>(sizeof(T)) / 4;
+  uint32_t words[kWords];
+
+  __device__ __forceinline__ void to_floats(float (&values)[kChunk]) const {
 #pragma unroll
-  for (int u = 0; u < kChunk; ++u) result.items[u] = at + u < a.stored ? values[at + u] : from_float<T>(0.0f);
+    for (int u = 0; u < kChunk; ++u) {
+      if constexpr (sizeof(T) == 4) {
+        values[u] = __uint_as_float(words[u]);
+      } else {
+        const float2 pair = to_float_pair(words[u / 2], T{});
+        values[u] = u % 2 == 0 ? pair.x : pair.y;
+      }
+    }
+  }
+};
+
+template <typename T>
+__device__ __forceinline__ ChunkValues<T> load_whole_values(const T* values) {
+  using Words = ChunkValues<T>;
+  const auto loaded = load_pack<uint32_t, Words::kWords>(reinterpret_cast<const uint32_t*>(values));
+  Words result;
+#pragma unroll
+  for (int i = 0; i < Words::kWords; ++i) result.words[i] = loaded.items[i];
+  return result;
+}
+
+template <typename T>
+__device__ __forceinline__ ChunkValues<T> load_values(const EntryArrays<T>& a, const T* values, uint32_t at) {
+  if (at + kChunk <= a.stored && a.value_vectors) return load_whole_values(values + at);
+  // The arrays end inside of this chunk, or the values are misaligned.
+  ChunkValues<T> result{};
+#pragma unroll
+  for (int u = 0; u < kChunk; ++u) {
+    if (at + u >= a.stored) continue;
+    if constexpr (sizeof(T) == 4) {
+      result.words[u] = __float_as_uint(values[at + u]);
+    } else {
+      const uint32_t bits = reinterpret_cast<const uint16_t*>(values)[at + u];
+      result.words[u / 2] |= bits << (u % 2 * 16);
+    }
+  }
   return result;
 }
 
@@ -114,53 +151,89 @@ __device__ __forceinline__ const T* row_of(const T* b, int column, uint32_t row_
   return reinterpret_cast<const T*>(reinterpret_cast<const char*>(b) + offset);
 }
 
-// Adds the entries of the chunk at `at` that lie in [first, last). `b` points at this lane's columns of row 0 of B.
+// Adds the four entries of a chunk. `b` points at this lane's columns of row 0 of B.
 template <typename Columns, typename T>
-__device__ __forceinline__ void add_chunk(const ChunkColumns& columns, const Pack<T, kChunk>& values, uint32_t at, uint32_t first,
-                                          uint32_t last, const T* b, uint32_t row_bytes, int pieces,
-                                          float (&sum)[Columns::kVector]) {
+__device__ __forceinline__ void add_chunk(const ChunkColumns& columns, const ChunkValues<T>& values, const T* b, uint32_t row_bytes,
+                                          int pieces, float (&sum)[Columns::kVector]) {
   Pack<T, Columns::kVector> rows[kChunk];
-  if (at >= first && at + kChunk <= last) {
 #pragma unroll
-    for (int u = 0; u < kChunk; ++u) rows[u] = Columns::load(row_of(b, columns.items[u], row_bytes), pieces);
+  for (int u = 0; u < kChunk; ++u) rows[u] = Columns::load(row_of(b, columns.items[u], row_bytes), pieces);
+  float factors[kChunk];
+  values.to_floats(factors);
 #pragma unroll
-    for (int u = 0; u < kChunk; ++u) add_entry(to_float(values.items[u]), rows[u], sum);
-    return;
+  for (int u = 0; u < kChunk; ++u) add_entry(factors[u], rows[u], sum);
+}
+
+// Adds those entries of the chunk at `at` that lie in [first, last), of which there is at least one.
+template <typename Columns, typename T>
+__device__ __forceinline__ void add_part_of_chunk(ChunkColumns columns, const ChunkValues<T>& values, uint32_t at, uint32_t first,
+                                                  uint32_t last, const T* b, uint32_t row_bytes, int pieces,
+                                                  float (&sum)[Columns::kVector]) {
+  // Wraps around below 0, past every length.
+  const uint32_t place = at - first;
+  const uint32_t length = last - first;
+  // In place of an entry outside of the row one inside: its row of B is loaded once more, from the first cache, and left out, since what is
+  // not stored may be NaN. Loads under predicates would be a second path.
+  int inner = columns.items[0];
+#pragma unroll
+  for (int u = 1; u < kChunk; ++u) {
+    if (place + u == 0) inner = columns.items[u];
   }
-  // What is not stored must not be read: it may be NaN.
+  Pack<T, Columns::kVector> rows[kChunk];
 #pragma unroll
   for (int u = 0; u < kChunk; ++u) {
-    if (at + u >= first && at + u < last) rows[u] = Columns::load(row_of(b, columns.items[u], row_bytes), pieces);
+    const int column = place + u < length ? columns.items[u] : inner;
+    rows[u] = Columns::load(row_of(b, column, row_bytes), pieces);
   }
+  float factors[kChunk];
+  values.to_floats(factors);
 #pragma unroll
   for (int u = 0; u < kChunk; ++u) {
-    if (at + u >= first && at + u < last) add_entry(to_float(values.items[u]), rows[u], sum);
+    float added[Columns::kVector];
+#pragma unroll
+    for (int v = 0; v < Columns::kVector; ++v) added[v] = sum[v];
+    add_entry(factors[u], rows[u], added);
+#pragma unroll
+    for (int v = 0; v < Columns::kVector; ++v) sum[v] = place + u < length ? added[v] : sum[v];
   }
 }
 
 // Adds the entries in [first, last) of the chunks at `at`, at + step, ...; `columns` and `factors` are those of the first chunk, which
-// begins before `last`. Unsigned, so that a step past the last entry of 2^31 - 1 does not wrap around.
+// begins before `last`. All chunks but the first and the last are whole. Unsigned, so that a step past the last entry of 2^31 - 1 does not
+// wrap around.
 template <typename Columns, typename T>
 __device__ __forceinline__ void add_entries(const EntryArrays<T>& a, const T* values, const T* b, uint32_t row_bytes,
-                                            ChunkColumns columns, Pack<T, kChunk> factors, uint32_t at, uint32_t step,
+                                            ChunkColumns columns, ChunkValues<T> factors, uint32_t at, uint32_t step,
                                             uint32_t first, uint32_t last, int pieces, float (&sum)[Columns::kVector]) {
-  for (uint32_t next = at + step; next < last; next += step) {
-    // Before the rows of B are waited for.
-    ChunkColumns next_columns;
-    Pack<T, kChunk> next_factors;
-    if (next + kChunk <= a.stored && a.value_vectors) {
+  // The next chunk is loaded before the rows of B are waited for: at once where all of it is stored and values are aligned.
+  const uint32_t past_vectors = a.value_vectors ? min(last, a.stored / kChunk * kChunk) : 0;
+  ChunkColumns next_columns;
+  ChunkValues<T> next_factors;
+  const auto load_next = [&](uint32_t next) {
+    if (next < past_vectors) {
       next_columns = load_whole_columns(a.col + next);
-      next_factors = load_pack<T, kChunk>(values + next);
+      next_factors = load_whole_values(values + next);
     } else {
       next_columns = load_columns(a, next);
       next_factors = load_values(a, values, next);
     }
-    add_chunk<Columns>(columns, factors, at, first, last, b, row_bytes, pieces, sum);
+  };
+  uint32_t next = at + step;
+  if (next < last) {
+    load_next(next);
+    add_part_of_chunk<Columns>(columns, factors, at, first, last, b, row_bytes, pieces, sum);
     columns = next_columns;
     factors = next_factors;
     at = next;
+    for (next += step; next < last; next += step) {
+      load_next(next);
+      add_chunk<Columns>(columns, factors, b, row_bytes, pieces, sum);
+      columns = next_columns;
+      factors = next_factors;
+      at = next;
+    }
   }
-  add_chunk<Columns>(columns, factors, at, first, last, b, row_bytes, pieces, sum);
+  add_part_of_chunk<Columns>(columns, factors, at, first, last, b, row_bytes, pieces, sum);
 }
 
 template <typename Columns, typename T>

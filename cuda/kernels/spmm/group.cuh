@@ -8,7 +8,7 @@
 //               chunk 1        split 1 of warp 0          then shuffles add the splits, shared memory the warps
 //               ...
 //
-// Memory    shared: up to 8 warps x 256 floats, 8 KiB, where warps share a row; about 64 registers a thread
+// Memory    shared: up to 8 warps x 256 floats, 8 KiB, where warps share a row; 64 registers a thread, 80 of batches
 // Roofline  nnz (bytes of val + 4) + gathered rows of B + C; bound by L1/L2 (about 11 TB/s gathered on an H200) and, below 4 us, by
 //           latency: one chain of row_ptr -> col -> B for each round of chunks
 // Numerics  float32 accumulators; splits and warps are added in a fixed order: bitwise repeatable.
@@ -49,9 +49,14 @@ struct GroupParams {
   int64_t c_stride;
 };
 
+// Blocks of eight warps that share a multiprocessor: without a number the compiler saves registers and waits for one row of B before it asks
+// for the next.
+template <bool kSimple>
+constexpr int kGroupBlocks = kSimple ? 4 : 3;
+
 // kSimple: one problem, and a grid that holds all column tiles.
 template <typename T, typename Columns, int kSplits, bool kSimple>
-__global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize) spmm_group_kernel(const GroupParams<T> p) {
+__global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize, kGroupBlocks<kSimple>) spmm_group_kernel(const GroupParams<T> p) {
   constexpr int kVector = Columns::kVector, kLanes = Columns::kLanes, kTile = Columns::kTile;
   constexpr int kItems = kWarpSize / (kLanes * kSplits);
   extern __shared__ float warp_sums[];  // [warps of the block, kTile]

@@ -103,14 +103,14 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Columns>) spm
   // An entry a lane; past the last one they end no row.
   int columns = 0;
   int steps = 0;
-  float factors = 0;
+  T factors{};
   if (first + own < last) {
     columns = p.a.col[first + own];
     steps = p.steps[first + own];
   }
   follow_previous_kernel();
   const T* values = p.a.values + blockIdx.z * p.values_stride;
-  if (first + own < last) factors = to_float(values[first + own]);
+  if (first + own < last) factors = values[first + own];
   const uint32_t column = blockIdx.y * kTile + Columns::first(lane);
   // Lanes outside still take part in the shuffles.
   const int pieces = Columns::pieces(column, p.n);
@@ -131,12 +131,13 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Columns>) spm
   while (__any_sync(kFullMask, first < last)) {
     const int remaining = inside ? last - first : 0;
     first = min(first + kStreamLanes, last);
+    const float own_factor = to_float(factors);
     int next_columns = 0;
     int next_steps = 0;
-    float next_factors = 0;
+    T next_factors{};
     if (first + own < last) {
       next_columns = p.a.col[first + own];
-      next_factors = to_float(values[first + own]);
+      next_factors = values[first + own];
       next_steps = p.steps[first + own];
     }
 #pragma unroll
@@ -149,7 +150,7 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Columns>) spm
       }
 #pragma unroll
       for (int u = 0; u < kChunk; ++u) {
-        const float factor = __shfl_sync(kFullMask, factors, from + u, kStreamLanes);
+        const float factor = __shfl_sync(kFullMask, own_factor, from + u, kStreamLanes);
         const int step = __shfl_sync(kFullMask, steps, from + u, kStreamLanes);
         if (from + u < remaining) add_entry(factor, rows[u], sum);
         end_rows(step);

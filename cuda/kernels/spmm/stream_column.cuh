@@ -25,17 +25,19 @@ namespace warptile::spmm_kernels {
 
 // Products of the entries of a chunk that lie in [first, last); 0 for the others, whose elements of b are not read: they may be NaN.
 template <typename T>
-__device__ __forceinline__ Pack<float, kChunk> multiply_chunk(const ChunkColumns& columns, const Pack<T, kChunk>& values, uint32_t at,
+__device__ __forceinline__ Pack<float, kChunk> multiply_chunk(const ChunkColumns& columns, const ChunkValues<T>& values, uint32_t at,
                                                               uint32_t first, uint32_t last, const T* b, uint32_t row_bytes) {
   float elements[kChunk] = {};
+  float factors[kChunk];
   Pack<float, kChunk> products;
 #pragma unroll
   for (int u = 0; u < kChunk; ++u) {
     if (at + u >= first && at + u < last) elements[u] = to_float(*row_of(b, columns.items[u], row_bytes));
   }
+  values.to_floats(factors);
 #pragma unroll
   for (int u = 0; u < kChunk; ++u) {
-    products.items[u] = at + u >= first && at + u < last ? to_float(values.items[u]) * elements[u] : 0.0f;
+    products.items[u] = at + u >= first && at + u < last ? factors[u] * elements[u] : 0.0f;
   }
   return products;
 }
