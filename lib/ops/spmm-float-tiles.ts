@@ -16,15 +16,15 @@ export function floatTileColumns(rows: number): readonly number[] {
 /** @internal Bytes of shared memory of a block, by the exponent of the rows of a tile, at most: matches the shapes of cuda/kernels/spmm/float_tiles.cu. */
 export const floatTileBytes = byExponent({ 32: 83_968, 64: 102_400 });
 
-// Fitted to a sweep over every plan of 35 matrices and 32, 128 and 512 columns: over its problems the choice takes 0.5 % longer than
-// the best plan on average, 1.1 times at most; the estimates are off by 7 % (root mean square). Microseconds:
+// Fitted to a sweep over every plan of 35 matrices and 32, 128 and 512 columns, and scaled together with the other models: over its
+// problems the choice takes 0.5 % longer than the best plan on average, 1.1 times at most. Microseconds:
 //   latency       a tile of the longest share, and what comes before
 //   tile, block   of the multiprocessor, in whole waves while blocks are few
 // Clusters of four and of eight do not fill all groups of multiprocessors.
 const model = {
   overlap: 0.4656,
-  clusterStep: 1.385,
-  parts: 1.2,
+  clusterStep: 1.375,
+  parts: 1.192,
   reached: { 1: 1, 2: 1, 4: 0.862, 8: 0.786 } as Readonly<Record<number, number>>,
 };
 
@@ -38,10 +38,10 @@ interface BlockCosts {
 /** By rows of a tile and columns of a block. */
 const blockCosts = byExponent<readonly BlockCosts[]>({
   32: byExponent({
-    32: { latency: 0.3199, first: 0.3234, tile: 0.3803, block: 1.8102 },
-    128: { latency: 0.9031, first: 0.1941, tile: 1.6608, block: 2.5071 },
+    32: { latency: 0.3177, first: 0.3212, tile: 0.3777, block: 1.798 },
+    128: { latency: 0.8968, first: 0.1928, tile: 1.649, block: 2.49 },
   }),
-  64: byExponent({ 128: { latency: 0.8661, first: 0, tile: 2.9856, block: 2.3775 } }),
+  64: byExponent({ 128: { latency: 0.8601, first: 0, tile: 2.965, block: 2.361 } }),
 });
 
 /** @internal */

@@ -12,32 +12,31 @@ import { exponentOf, overlapped } from './spmm-time.js';
 // The model: a launch, and then the longest of five, with a share of the others, since they overlap only in part.
 //   rounds       the chain of loads of the longest row
 //   issue        instructions of all warps of a multiprocessor
-//   gather       bytes of B that are gathered; for float32 the instructions take longer, but where B passes the first cache
+//   gather       bytes of B that the first cache sends; of float32 those that it has not, too
 //   compulsory   operands from and to memory
 //   distant      rows of B from far parts of the L2 cache
-// Fitted by random search to a sweep over the likely plans of 73 matrices, 730 problems: the choice among row groups and row bins
-// takes 3.5 % longer than the best plan on average, 1.5 times at most; the estimates are off by 19 % (root mean square).
 const model = {
-  start: 1.05,
-  overlap: 0.1915,
-  round: 0.442,
+  start: 0.8438,
+  overlap: 0.234,
+  round: 0.2771,
   // Nanoseconds of a multiprocessor: a chunk, the lines of 128 bytes that a warp touches for it in B (a quarter of them), a warp, a
   // step of its shuffles.
-  chunk: 14.7,
-  lines: 0.7272,
-  warp: 29.45,
-  shuffle: 0.4125,
-  sharing: 0.0093,
+  chunk: { float32: 11.02, float16: 16.79, bfloat16: 16.79 },
+  lines: 0.5446,
+  warp: 20.78,
+  shuffle: 0.5525,
+  sharing: 0.1967,
   /** Of float32: warps of a row that end apart, where columns are few, or warps many without them. */
-  sharedRow: 1.04,
-  enoughWarps: 29,
+  sharedRow: 1.089,
+  enoughWarps: 23.58,
   // A chunk of each further row of a warp: of float32 over eight lanes and more, and of any over fewer.
-  otherRow: 0.869,
-  otherNarrowRow: 0.245,
-  // Bytes a microsecond of a multiprocessor.
-  gathered: 76_460,
-  distant: 0.903,
-  shortRows: 1.15,
+  otherRow: 1.504,
+  otherNarrowRow: 0.2854,
+  // Bytes of B that the first cache of a multiprocessor sends in a microsecond; as many as those of fewer take.
+  gathered: { float32: 141_600, float16: 326_500, bfloat16: 326_500 },
+  least: 15.84,
+  distant: 0.9405,
+  shortRows: 1.111,
   split: {
     entry: 0.2241,
     perEntry: 7.322,
@@ -70,14 +69,14 @@ export function splitTime(
 }
 
 /** Of the time that far rows of B take: where neighbouring rows of A share columns, most of theirs are near again. */
-const sharedColumns = 0.6;
+const sharedColumns = 0.642;
 
 function distantShare({ stripSpan }: SpmmFeatures): number {
   return stripSpan === undefined ? 1 : sharedColumns;
 }
 
 /** What several tiles of a few lanes take of the time that the models say, which were fitted to wider ones; but of rows of a few entries. */
-const severalNarrow = 1.08;
+const severalNarrow = 1.228;
 
 function narrowShare({ vector, piece, lanes }: SpmmPlan, { width, stored, rows }: SpmmFeatures): number {
   if (vector === 1 || stored <= 8 * rows) return 1;
@@ -167,7 +166,7 @@ export function groupTime(
   const others = otherRow * (32 / (lanes * splits) - 1);
   const nanoseconds =
     roundsOf(stored / Math.max(1, rows), splits * warps) *
-      (model.chunk + (model.lines * lines) / 4 + others) +
+      (model.chunk[dtype] + (model.lines * lines) / 4 + others) +
     model.warp +
     model.shuffle * exponentOf(splits) * vector;
   const us = overlapped(
@@ -177,9 +176,9 @@ export function groupTime(
     (totalWarps * nanoseconds) / (1000 * device.multiprocessors),
     Math.max(
       piecesTime(plan, features, columnTiles, device.multiprocessors),
-      dtype === 'float32'
-        ? memory.gather
-        : (stored * (tile * bytes + 4 + bytes) * columnTiles) / (model.gathered * device.multiprocessors),
+      (stored * columnTiles * (Math.max(model.least, tile * bytes) + 4 + bytes)) /
+        (model.gathered[dtype] * device.multiprocessors),
+      memory.gather,
     ),
     memory.compulsory,
     model.distant * memory.distant * distantShare(features) * sectorsShare(plan, features),
@@ -244,27 +243,27 @@ export function binPlans(
   return plans;
 }
 
-// As `model`, of the same sweep.
+// As `model`.
 const binModel = {
-  start: 1.51,
-  overlap: 0.306,
-  round: 0.468,
+  start: 1.153,
+  overlap: 0.2933,
+  round: 0.4085,
   // Nanoseconds of a multiprocessor; `rows`: a chunk of each row that shares a warp, whose entries lie in lines of their own.
-  chunk: 16.51,
-  lines: 0.8,
-  groups: 0.0947,
-  rows: 0.637,
-  longWarp: 22.66,
-  shortWarp: 22.95,
-  shuffle: 1.841,
-  // Bytes of half rows that a multiprocessor gathers in a microsecond.
-  gathered: 75_960,
+  chunk: { float32: 11.86, float16: 13.02, bfloat16: 13.02 },
+  lines: 0.3025,
+  groups: 0.06947,
+  rows: 1.742,
+  longWarp: 28.49,
+  shortWarp: 20.93,
+  shuffle: 0.6869,
+  gathered: { float32: 174_200, float16: 204_200, bfloat16: 204_200 },
+  least: 66.62,
   // Uneven patterns have popular columns, whose rows of B stay close; equally long rows of some chunks are left to row groups.
-  distant: 0.671,
-  distantEven: 0.892,
-  segments: 0.996,
+  distant: 0.6823,
+  distantEven: 0.7365,
+  segments: 0.8903,
   /** By so much the shares of pieces overestimate small problems. */
-  piecesLess: 1.05,
+  piecesLess: 0.6963,
 };
 
 /** Of the items of a power of two, which a power takes longer to compute than everything else of a plan. */
@@ -318,7 +317,8 @@ export function binTime(
   const even = mean > 8 && longestRow < 8 * mean;
   const steps = (parts: number): number => binModel.shuffle * exponentOf(parts) * vector;
   const nanoseconds =
-    (longRounds + shortRounds) * (binModel.chunk + (binModel.lines * lines) / 4 + binModel.groups * groups) +
+    (longRounds + shortRounds) *
+      (binModel.chunk[dtype] + (binModel.lines * lines) / 4 + binModel.groups * groups) +
     (shortRounds * binModel.rows) / share +
     (8 * blockItems + warpItems) * (binModel.longWarp + steps(groups)) +
     (items - blockItems - warpItems) * share * (binModel.shortWarp + steps(splits));
@@ -329,9 +329,8 @@ export function binTime(
     (columnTiles * nanoseconds) / (1000 * device.multiprocessors),
     Math.max(
       piecesTime(plan, features, columnTiles, device.multiprocessors),
-      dtype === 'float32'
-        ? 0
-        : (stored * tile * bytes * columnTiles) / (binModel.gathered * device.multiprocessors),
+      (stored * columnTiles * Math.max(binModel.least, tile * bytes)) /
+        (binModel.gathered[dtype] * device.multiprocessors),
     ),
     memory.compulsory,
     (even ? binModel.distantEven : binModel.distant) *

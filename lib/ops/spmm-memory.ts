@@ -5,23 +5,24 @@ import type { SpmmFeatures } from './spmm-plan.js';
 
 /**
  * Microseconds to gather rows of B in float32: what the rows that a multiprocessor works on at a time share comes from its own cache,
- * the more the denser and the more they are, and the rest from the L2 cache. Fitted to 83 problems of 128 and 512 columns.
+ * the more the denser and the more they are, and the rest from the L2 cache.
  */
 function floatGatherTime(features: SpmmFeatures): number {
   const { rows, columns, stored, width, batch } = features;
   if (slabBytes(features) < ownCacheBytes) return 0;
   const density = stored / (Math.max(1, rows) * columns);
   // Several column tiles share a cache.
-  const tiles = width * 4 > widestTileBytes ? 1 : 1.3;
-  const rate = tiles * (12e6 + 8e6 * Math.min(density, 0.2)) * Math.min(1.4, Math.max(1, rows / 1024));
+  const tiles = width * 4 > widestTileBytes ? 1 : 1.429;
+  const rate =
+    tiles * (16.32e6 + 7.922e6 * Math.min(density, 0.2)) * Math.min(1.915, Math.max(1, rows / 1024));
   return (stored * width * batch * 4) / rate;
 }
 
 // Bytes a microsecond: operands that no cache holds, in the share of the bandwidth that gathering reaches; rows of B out of the L2
 // cache, by the bytes of the part of B that blocks gather from at a time.
-const memoryRate = 2.46e6;
-const nearRate = 14e6;
-const farRate = 5.8e6;
+const memoryRate = 4.2e6;
+const nearRate = 31.92e6;
+const farRate = 6.588e6;
 const nearSlab = 4e6;
 const farSlab = 16e6;
 const widestTileBytes = 512;

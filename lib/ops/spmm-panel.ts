@@ -34,24 +34,21 @@ const clustered = plansOf([1, 2, 4, 8]);
 /** @internal */
 export const panelPlans = ({ clusters }: PlanDevice): readonly SpmmPlan[] => (clusters ? clustered : alone);
 
-// Fitted to a sweep over every plan of 34 matrices and 32, 128 and 512 columns: over its problems the choice takes 2 % longer than the
-// best plan on average, 1.3 times at most; the estimates are off by 12 % (root mean square). Microseconds:
+// Fitted to a sweep over every plan of 34 matrices and 32, 128 and 512 columns, and scaled together with the other models. Microseconds:
 //   latency  an entry of the longest row
 //   block    and a row of B that it copies, a row of A and piece of B, an entry; more where rows differ (skew)
-//   doubt    a factor: estimates of other variants are better
 // Several blocks of a multiprocessor overlap. Clusters of four and eight leave multiprocessors idle.
 const model = {
-  start: 0.593,
+  start: 0.5334,
   overlap: 0.3183,
-  latency: 0.01107,
-  block: 1.051,
-  copiedRow: 0.001689,
-  row: 0.01526,
-  entry: 0.000774,
+  latency: 0.009958,
+  block: 0.9454,
+  copiedRow: 0.001519,
+  row: 0.01373,
+  entry: 0.0006962,
   skew: 0.0767,
   second: 0.655,
-  clusterStep: 0.862,
-  doubt: 1.05,
+  clusterStep: 0.7754,
   reached: { 1: 1, 2: 1, 4: 0.591, 8: 0.578 } as Readonly<Record<number, number>>,
 };
 
@@ -81,13 +78,13 @@ export function panelTime(features: SpmmFeatures, device: PlanDevice, plan: Spmm
     share * model.copiedRow +
     Math.min(rows, blockRows) * pieces * model.row +
     (stored / rowBlocks / cluster) * model.entry * (1 + model.skew * skew);
-  const us =
+  return (
     overlapped(
       model.start,
       model.overlap,
       (longestRow / cluster) * model.latency,
       block * (pair ? 1 + (waves - 1) * model.second : waves),
     ) +
-    model.clusterStep * exponentOf(cluster);
-  return model.doubt * us;
+    model.clusterStep * exponentOf(cluster)
+  );
 }

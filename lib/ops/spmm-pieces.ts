@@ -5,18 +5,24 @@ import { dtypeInfo } from '../tensor/dtype.js';
 import { lineBytes, sectorBytes } from './cache-lines.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 
-// Of the time that the models of row groups and row bins say, which were fitted to whole vectors: single columns by lanes; pairs, and four
-// single columns of a lane, by the bytes of an element and lanes. Means of 480 random problems.
+// Of the time that the models of row groups and row bins say of whole vectors: single columns by lanes; pairs, and four single columns of a
+// lane, by the bytes of an element and lanes.
 const shares = {
   'row-group': {
-    single: { 1: 0.85, 8: 0.8, 32: 0.75 },
-    pairs: { 4: { 1: 0.92, 4: 0.92, 8: 0.93, 16: 0.89, 32: 0.82 }, 2: { 1: 0.97, 4: 1.18, 16: 1.18 } },
-    four: { 4: { 1: 0.91, 4: 0.87, 8: 0.97, 32: 0.89 }, 2: { 1: 1, 4: 1.02, 8: 1.18, 32: 1.03 } },
+    single: { 1: 1.068, 8: 0.8644, 32: 0.8662 },
+    pairs: {
+      4: { 1: 1.08, 4: 1.025, 8: 1.008, 16: 0.9813, 32: 0.9443 },
+      2: { 1: 0.9973, 4: 1.151, 16: 1.152 },
+    },
+    four: {
+      4: { 1: 1.043, 4: 1.097, 8: 1.109, 32: 1.017 },
+      2: { 1: 0.9495, 4: 0.9607, 8: 1.126, 32: 1.053 },
+    },
   },
   'row-bins': {
-    single: { 1: 1.1, 8: 0.89, 32: 0.73 },
-    pairs: { 4: { 1: 1, 4: 1.19, 8: 1.2, 16: 1.17, 32: 1.14 }, 2: { 1: 1.12, 4: 1.51, 16: 1.49 } },
-    four: { 4: { 1: 1.27, 4: 1.1, 8: 1.23, 32: 1.13 }, 2: { 1: 1.36, 4: 1.3, 8: 1.45, 32: 1.34 } },
+    single: { 1: 1.034, 8: 0.8284, 32: 0.7158 },
+    pairs: { 4: { 1: 1.188, 4: 1.298, 8: 1.162, 16: 1.024, 32: 1.078 }, 2: { 1: 1.08, 4: 1.403, 16: 1.187 } },
+    four: { 4: { 1: 1.472, 4: 1.21, 8: 1.263, 32: 1.169 }, 2: { 1: 1.224, 4: 1.089, 8: 1.448, 32: 1.139 } },
   },
 } as const;
 
@@ -39,8 +45,8 @@ export function sectorsShare({ vector, piece, lanes }: SpmmPlan, { width, dtype 
 }
 
 // Lines of the first cache that a multiprocessor reads in a microsecond, and where little of each is asked for.
-const lineRate = 2000;
-const shortLoadRate = 3500;
+const lineRate = 3227;
+const shortLoadRate = 3271;
 const shortLoadBytes = 16;
 
 /** @internal Microseconds to read rows of B: a line, or where it begins anywhere in a line some more, for each load of several lanes. */
