@@ -39,16 +39,16 @@ export const panelPlans = ({ clusters }: PlanDevice): readonly SpmmPlan[] => (cl
 //   block    and a row of B that it copies, a row of A and piece of B, an entry; more where rows differ (skew)
 // Several blocks of a multiprocessor overlap. Clusters of four and eight leave multiprocessors idle.
 const model = {
-  start: 0.5334,
+  start: 0.5494,
   overlap: 0.3183,
-  latency: 0.009958,
-  block: 0.9454,
-  copiedRow: 0.001519,
-  row: 0.01373,
-  entry: 0.0006962,
+  latency: 0.01026,
+  block: 0.9738,
+  copiedRow: 0.001565,
+  row: 0.01414,
+  entry: 0.0007171,
   skew: 0.0767,
   second: 0.655,
-  clusterStep: 0.7754,
+  clusterStep: 0.7987,
   reached: { 1: 1, 2: 1, 4: 0.591, 8: 0.578 } as Readonly<Record<number, number>>,
 };
 
