@@ -28,9 +28,8 @@
 
 namespace warptile::sddmm_kernels {
 
-template <int kDepth_, int kStages_>
 struct WarpgroupTile {
-  static constexpr int kRows = 128, kColumns = 128, kDepth = kDepth_, kStages = kStages_;
+  static constexpr int kRows = 128, kColumns = 128, kDepth = 64, kStages = 2;
   static constexpr int kGroups = kRows / 64;
   static constexpr int kWarps = 4 * kGroups;
   static constexpr int kThreads = kWarps * kWarpSize;
@@ -44,7 +43,7 @@ struct WarpgroupTile {
   static constexpr int kBarriers = kShifts + kRows * 4;
   static constexpr int kSharedBytes = kBarriers + 16 * kStages;
   static_assert(kRows == kColumns, "operands have as many rows in a stage");
-  static_assert(kDepth == 32 || kDepth == 64, "rows of a stage are as long as a swizzle");
+  static_assert(kRowBytes == 128, "rows of a stage are as long as the swizzle");
 };
 
 // The tile that a block works on: of all problems' tiles it takes every gridDim.x-th.
@@ -71,13 +70,12 @@ struct WarpgroupWork {
 #ifdef WARPTILE_HOPPER
 
 // A place in the ring of stages.
-template <typename Tile>
 struct RingPlace {
   int stage = 0;
   uint32_t parity = 0;
 
   __device__ __forceinline__ void advance() {
-    if (++stage < Tile::kStages) return;
+    if (++stage < WarpgroupTile::kStages) return;
     stage = 0;
     parity ^= 1;
   }
@@ -86,11 +84,10 @@ struct RingPlace {
 };
 
 // The copies of all tiles of a block, one step after another; made by one thread.
-template <typename Tile>
 class OperandCopies {
  public:
   __device__ __forceinline__ OperandCopies(const SddmmParams& p, int steps) : p_(p), steps_(steps), work_(p), later_(work_) {
-    origin_ = tile_origin<Tile::kRows, Tile::kColumns>(p, work_.tile);
+    origin_ = tile_origin<WarpgroupTile::kRows, WarpgroupTile::kColumns>(p, work_.tile);
     look_ahead();
   }
 
@@ -99,11 +96,11 @@ class OperandCopies {
     if (work_.is_past(p_)) return;
     wait_barrier(place_.empty(barriers), place_.parity ^ 1);
     const uint32_t full = place_.full(barriers);
-    const uint32_t target = stages + place_.stage * Tile::kStageBytes;
+    const uint32_t target = stages + place_.stage * WarpgroupTile::kStageBytes;
     const int problem = static_cast<int>(work_.problem);
-    arrive_expecting(full, Tile::kStageBytes);
-    copy_box(target, a_map, step_ * Tile::kDepth, origin_.x, p_.a_stride == 0 ? 0 : problem, full);
-    copy_box(target + Tile::kOperandBytes, b_map, step_ * Tile::kDepth, origin_.y, p_.b_stride == 0 ? 0 : problem, full);
+    arrive_expecting(full, WarpgroupTile::kStageBytes);
+    copy_box(target, a_map, step_ * WarpgroupTile::kDepth, origin_.x, p_.a_stride == 0 ? 0 : problem, full);
+    copy_box(target + WarpgroupTile::kOperandBytes, b_map, step_ * WarpgroupTile::kDepth, origin_.y, p_.b_stride == 0 ? 0 : problem, full);
     place_.advance();
     if (++step_ < steps_) return;
     step_ = 0;
@@ -115,33 +112,32 @@ class OperandCopies {
  private:
   __device__ __forceinline__ void look_ahead() {
     later_.advance(p_);
-    if (!later_.is_past(p_)) later_origin_ = tile_origin<Tile::kRows, Tile::kColumns>(p_, later_.tile);
+    if (!later_.is_past(p_)) later_origin_ = tile_origin<WarpgroupTile::kRows, WarpgroupTile::kColumns>(p_, later_.tile);
   }
 
   const SddmmParams& p_;
   const int steps_;
-  RingPlace<Tile> place_;
+  RingPlace place_;
   WarpgroupWork work_, later_;
   int2 origin_, later_origin_;
   int step_ = 0;
 };
 
 // A warpgroup: the products of its 64 rows of a tile. Calls `release` when a stage may be filled again.
-template <typename T, typename Tile, typename Release>
-__device__ __forceinline__ void multiply_tile(int steps, uint32_t stages, uint32_t barriers, RingPlace<Tile>& place, float (&sums)[64],
+template <typename T, typename Release>
+__device__ __forceinline__ void multiply_tile(int steps, uint32_t stages, uint32_t barriers, RingPlace& place, float (&sums)[64],
                                               Release&& release) {
-  constexpr bool kSwizzle128 = Tile::kRowBytes == 128;
-  constexpr uint32_t kNear = 8 * Tile::kRowBytes;
+  constexpr uint32_t kNear = 8 * WarpgroupTile::kRowBytes;
   const int group = __shfl_sync(kFullMask, static_cast<int>(threadIdx.x) / (4 * kWarpSize), 0);
   uint32_t before = 0;
   for (int step = 0; step < steps; ++step) {
     wait_barrier(place.full(barriers), place.parity);
-    const uint32_t at = stages + place.stage * Tile::kStageBytes;
-    const uint64_t a = group_operand<kSwizzle128>(at + group * 64 * Tile::kRowBytes, kNear, 0);
-    const uint64_t b = group_operand<kSwizzle128>(at + Tile::kOperandBytes, kNear, 0);
+    const uint32_t at = stages + place.stage * WarpgroupTile::kStageBytes;
+    const uint64_t a = group_operand<true>(at + group * 64 * WarpgroupTile::kRowBytes, kNear, 0);
+    const uint64_t b = group_operand<true>(at + WarpgroupTile::kOperandBytes, kNear, 0);
     fence_group();
 #pragma unroll
-    for (int depth = 0; depth < Tile::kDepth; depth += 16) multiply_add_rows(sums, a + (depth * 2 >> 4), b + (depth * 2 >> 4), T{});
+    for (int depth = 0; depth < WarpgroupTile::kDepth; depth += 16) multiply_add_rows(sums, a + (depth * 2 >> 4), b + (depth * 2 >> 4), T{});
     commit_group();
     // The products of the step before are done.
     wait_group<1>();
@@ -234,52 +230,52 @@ class ProductWriter {
 
 #endif
 
-template <typename T, typename Tile, bool kFactors>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+template <typename T, bool kFactors>
+__global__ void __launch_bounds__(WarpgroupTile::kThreads, WarpgroupTile::kBlocks)
     sddmm_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map,
                            const __grid_constant__ SddmmParams p) {
 #ifdef WARPTILE_HOPPER
   using E = std::conditional_t<kFactors, float, T>;
-  constexpr int kPhases = kFactors ? Tile::kGroups : 1;
-  constexpr int kPhaseRows = Tile::kRows / kPhases;
+  constexpr int kPhases = kFactors ? WarpgroupTile::kGroups : 1;
+  constexpr int kPhaseRows = WarpgroupTile::kRows / kPhases;
   // Swizzled rows count from multiples of 1024 bytes.
   extern __shared__ __align__(1024) unsigned char shared[];
   const uint32_t stages = shared_address(shared);
-  const uint32_t barriers = stages + Tile::kBarriers;
-  auto* products = reinterpret_cast<E*>(shared + Tile::kProducts);
-  auto* shifts = reinterpret_cast<int32_t*>(shared + Tile::kShifts);
+  const uint32_t barriers = stages + WarpgroupTile::kBarriers;
+  auto* products = reinterpret_cast<E*>(shared + WarpgroupTile::kProducts);
+  auto* shifts = reinterpret_cast<int32_t*>(shared + WarpgroupTile::kShifts);
   const bool copying = threadIdx.x == 0;
   if (copying) {
     prefetch_map(&a_map);
     prefetch_map(&b_map);
-    for (int stage = 0; stage < Tile::kStages; ++stage) {
+    for (int stage = 0; stage < WarpgroupTile::kStages; ++stage) {
       init_barrier(barriers + 16 * stage, 1);
-      init_barrier(barriers + 16 * stage + 8, Tile::kWarps);
+      init_barrier(barriers + 16 * stage + 8, WarpgroupTile::kWarps);
     }
     fence_barrier_init();
   }
-  const int steps = static_cast<int>((p.depth + Tile::kDepth - 1) / Tile::kDepth);
-  OperandCopies<Tile> copies(p, steps);
+  const int steps = static_cast<int>((p.depth + WarpgroupTile::kDepth - 1) / WarpgroupTile::kDepth);
+  OperandCopies copies(p, steps);
   WarpgroupWork next(p);
   BlockTile next_tile = find_tile(p, next.tile);
   follow_previous_kernel();
   if (copying) {
-    for (int stage = 0; stage < Tile::kStages; ++stage) copies.begin(&a_map, &b_map, stages, barriers);
+    for (int stage = 0; stage < WarpgroupTile::kStages; ++stage) copies.begin(&a_map, &b_map, stages, barriers);
   }
   // The barriers are ready.
   __syncthreads();
-  RingPlace<Tile> place;
+  RingPlace place;
   while (!next.is_past(p)) {
     const int64_t problem = next.problem;
     // In the shadow of the copies.
-    copy_shifts<Tile::kRows, Tile::kThreads>(p, next.tile, shifts);
+    copy_shifts<WarpgroupTile::kRows, WarpgroupTile::kThreads>(p, next.tile, shifts);
     commit_copies();
-    ProductWriter<T, E, Tile::kThreads, kFactors ? 2 : 8> writer(p, next_tile);
+    ProductWriter<T, E, WarpgroupTile::kThreads, kFactors ? 2 : 8> writer(p, next_tile);
     next.advance(p);
     if (!next.is_past(p)) next_tile = find_tile(p, next.tile);
 
     float sums[64] = {};
-    multiply_tile<T, Tile>(steps, stages, barriers, place, sums, [&](uint32_t empty) {
+    multiply_tile<T>(steps, stages, barriers, place, sums, [&](uint32_t empty) {
       if (threadIdx.x % kWarpSize == 0) arrive(empty);
       if (copying) copies.begin(&a_map, &b_map, stages, barriers);
       __syncwarp();
@@ -288,7 +284,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 #pragma unroll
     for (int phase = 0; phase < kPhases; ++phase) {
       const int group = static_cast<int>(threadIdx.x) / (4 * kWarpSize);
-      if (!kFactors) store_products<E>(sums, p.alpha, products + group * 64 * Tile::kColumns);
+      if (!kFactors) store_products<E>(sums, p.alpha, products + group * 64 * WarpgroupTile::kColumns);
       else if (group == phase) store_products<E>(sums, p.alpha, products);
       // The products and the shifts are in place.
       __syncthreads();
@@ -300,8 +296,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 #endif
 }
 
-template <typename T, typename Tile>
-Status launch_warpgroup_tile(const SddmmParams& params, const LaunchContext& context) {
+template <typename T>
+Status launch_warpgroups(const SddmmParams& params, const LaunchContext& context) {
   const auto boxed = [&](const void* data, int64_t rows, int64_t stride, int64_t batch_stride, CUtensorMap* map) {
     BoxedTensor tensor;
     tensor.data = data;
@@ -311,8 +307,8 @@ Status launch_warpgroup_tile(const SddmmParams& params, const LaunchContext& con
     tensor.batch = batch_stride == 0 ? 1 : params.batch;
     tensor.row_stride = stride;
     tensor.batch_stride = batch_stride;
-    tensor.box_rows = Tile::kRows;
-    tensor.box_columns = Tile::kDepth;
+    tensor.box_rows = WarpgroupTile::kRows;
+    tensor.box_columns = WarpgroupTile::kDepth;
     return make_tensor_map(tensor, map);
   };
   CUtensorMap a, b;
@@ -320,16 +316,11 @@ Status launch_warpgroup_tile(const SddmmParams& params, const LaunchContext& con
   WARPTILE_RETURN_IF_ERROR(boxed(params.b, params.pattern.columns, params.ldb, params.b_stride, &b));
   LaunchShape shape;
   shape.overlaps = true;
-  shape.grid_x = std::min<int64_t>(params.tiles.count * params.batch, Tile::kBlocks * context.limits->multiprocessors);
-  shape.threads = Tile::kThreads;
-  shape.shared_bytes = Tile::kSharedBytes;
-  if (params.factors == nullptr) return launch(context, sddmm_warpgroup_kernel<T, Tile, false>, shape, a, b, params);
-  return launch(context, sddmm_warpgroup_kernel<T, Tile, true>, shape, a, b, params);
-}
-
-template <typename T>
-Status launch_warpgroups(const SddmmParams& params, const LaunchContext& context) {
-  return launch_warpgroup_tile<T, WarpgroupTile<64, 2>>(params, context);
+  shape.grid_x = std::min<int64_t>(params.tiles.count * params.batch, WarpgroupTile::kBlocks * context.limits->multiprocessors);
+  shape.threads = WarpgroupTile::kThreads;
+  shape.shared_bytes = WarpgroupTile::kSharedBytes;
+  if (params.factors == nullptr) return launch(context, sddmm_warpgroup_kernel<T, false>, shape, a, b, params);
+  return launch(context, sddmm_warpgroup_kernel<T, true>, shape, a, b, params);
 }
 
 }  // namespace warptile::sddmm_kernels
