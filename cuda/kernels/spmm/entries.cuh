@@ -219,18 +219,20 @@ __device__ __forceinline__ void add_entries(const EntryArrays<T>& a, const T* va
     }
   };
   uint32_t next = at + step;
-  if (next < last) {
-    load_next(next);
-    add_part_of_chunk<Columns>(columns, factors, at, first, last, b, row_bytes, pieces, sum);
+  const auto advance = [&] {
     columns = next_columns;
     factors = next_factors;
     at = next;
-    for (next += step; next < last; next += step) {
+    next += step;
+  };
+  if (next < last) {
+    load_next(next);
+    add_part_of_chunk<Columns>(columns, factors, at, first, last, b, row_bytes, pieces, sum);
+    advance();
+    while (next < last) {
       load_next(next);
       add_chunk<Columns>(columns, factors, b, row_bytes, pieces, sum);
-      columns = next_columns;
-      factors = next_factors;
-      at = next;
+      advance();
     }
   }
   add_part_of_chunk<Columns>(columns, factors, at, first, last, b, row_bytes, pieces, sum);
