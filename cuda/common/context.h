@@ -20,6 +20,9 @@ struct DeviceLimits {
   bool runs_hopper_code() const { return major == 9; }
 };
 
+// What every card from sm_80 on has of `shared_memory_per_block`: sm_86, sm_89 and sm_120 have no more.
+constexpr size_t kLeastSharedBytes = 99 * 1024;
+
 // Scratch memory of one operation call: valid for the work enqueued by that call, freed in stream order.
 class Workspace {
  public:

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "common/context.h"
+
 namespace warptile::attention_kernels {
 
 // A block is 16 groups of 16 lanes; a group owns whole query rows, so a row's maximum and sum need shuffles within half a warp only.
@@ -31,8 +33,7 @@ struct Tile {
 
   static_assert(kThreads % 32 == 0 && 32 % kLanes == 0, "a row's lanes are in one warp");
   static_assert(kRows % kGroups == 0 && kKeys % kLanes == 0 && kPaddedDim % (kLanes * kVector) == 0);
-  // The smallest opt-in limit from sm_80 on is 99 KiB (sm_86, sm_89, sm_120).
-  static_assert(kSharedBytes <= 99 * 1024);
+  static_assert(kSharedBytes <= kLeastSharedBytes);
 };
 
 // Warps of a block where each takes one query (row.cuh).

@@ -41,8 +41,7 @@ struct Tile {
     int key_position[kNeighborhoodAxes][kKeys];  // -1: no key
     int key_token[kKeys];                        // -1: no key
   };
-  // The smallest opt-in limit from sm_80 on is 99 KiB (sm_86, sm_89, sm_120).
-  static_assert(sizeof(Shared) <= 99 * 1024);
+  static_assert(sizeof(Shared) <= kLeastSharedBytes);
 };
 
 // How a launch cuts the tokens: along each axis `blocks` tiles of `extent` queries of one residue class, where block c has

@@ -79,7 +79,7 @@ __device__ __forceinline__ void store_sums(const TileOutput<T>& p, const T* b, i
   if constexpr (kVectors) store_pack<T, 4>(target, result);
 }
 
-// Where an item's sums go among the parts of panels or strips; -1 where they are stored at once, and where the table is not of these tiles, so
+// Where an item's sums go among the parts of panels; -1 where they are stored at once, and where the table is not of these tiles, so
 // that nothing outside of the workspace is written.
 __device__ __forceinline__ int place_of_part(int place, int64_t parts) { return place < parts ? place : -1; }
 

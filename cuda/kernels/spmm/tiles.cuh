@@ -48,7 +48,7 @@ struct TileShape {
   static constexpr size_t kSharedBytes = kStageBytes > kSumBytes ? kStageBytes : kSumBytes;
   static_assert(kDepth / 16 % kWarpsK == 0, "the warps share a tile's depth evenly");
   static_assert(kMmaN % 2 == 0, "B's fragments are loaded in pairs");
-  static_assert(kSharedBytes <= 99 * 1024, "the smallest opt-in limit from sm_80 on: lib/ops/spmm-needs.ts counts on it");
+  static_assert(kSharedBytes <= kLeastSharedBytes, "lib/ops/spmm-needs.ts counts on it");
   static_assert(kM % kMaxCluster == 0, "the blocks of a cluster share the rows of the result evenly");
 };
 using SmallTile = TileShape<32, 32, 2, 1, 4, 4>;
