@@ -165,14 +165,28 @@ __device__ __forceinline__ void store_element(const SddmmParams& p, int64_t prob
   static_cast<T*>(p.out)[problem * p.out_stride + element] = from_float<T>(value);
 }
 
+// The entries of a tile as a thread takes them: kTogether at once, kThreads apart; 0 past the last.
+template <int kThreads, int kTogether>
+struct TileEntries {
+  const uint16_t* entries;
+  int count;
+
+  __device__ __forceinline__ TileEntries(const SddmmParams& p, const BlockTile& tile)
+      : entries(p.tiles.entries + tile.first_entry), count(tile.entries) {}
+
+  __device__ __forceinline__ void load(int entry, uint32_t (&loaded)[kTogether]) const {
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) loaded[i] = entry + i * kThreads < count ? entries[entry + i * kThreads] : 0;
+  }
+};
+
 // Writes the elements of a tile: neighbouring threads neighbouring elements. Made early, it has the first entries loaded by the time they
 // are needed.
 template <typename T, int kThreads>
 class ElementWriter {
  public:
-  __device__ __forceinline__ ElementWriter(const SddmmParams& p, const BlockTile& tile)
-      : entries_(p.tiles.entries + tile.first_entry), count_(tile.entries) {
-    load(threadIdx.x, early_);
+  __device__ __forceinline__ ElementWriter(const SddmmParams& p, const BlockTile& tile) : entries_(p, tile) {
+    entries_.load(threadIdx.x, early_);
   }
 
   // `value_of(row, column)` is the sum of an element at (row, column) of the tile.
@@ -181,13 +195,13 @@ class ElementWriter {
     uint32_t now[kTogether];
 #pragma unroll
     for (int i = 0; i < kTogether; ++i) now[i] = early_[i];
-    for (int entry = threadIdx.x; entry < count_; entry += kTogether * kThreads) {
+    for (int entry = threadIdx.x; entry < entries_.count; entry += kTogether * kThreads) {
       uint32_t next[kTogether];
-      load(entry + kTogether * kThreads, next);
+      entries_.load(entry + kTogether * kThreads, next);
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
         const int at = entry + i * kThreads;
-        if (at >= count_) break;
+        if (at >= entries_.count) break;
         const int row = now[i] >> 8;
         store_element<T>(p, problem, at + static_cast<int64_t>(shifts[row]), value_of(row, static_cast<int>(now[i] & 255)));
       }
@@ -199,13 +213,7 @@ class ElementWriter {
  private:
   static constexpr int kTogether = 4;
 
-  __device__ __forceinline__ void load(int entry, uint32_t (&loaded)[kTogether]) const {
-#pragma unroll
-    for (int i = 0; i < kTogether; ++i) loaded[i] = entry + i * kThreads < count_ ? entries_[entry + i * kThreads] : 0;
-  }
-
-  const uint16_t* entries_;
-  int count_;
+  TileEntries<kThreads, kTogether> entries_;
   uint32_t early_[kTogether];
 };
 

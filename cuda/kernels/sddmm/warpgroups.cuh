@@ -178,27 +178,27 @@ __device__ __forceinline__ void store_products(const float (&sums)[64], float al
 
 // Writes the elements of a tile, whose entries are ordered by row: neighbouring threads neighbouring elements. Made early, it has the first
 // entries loaded by the time they are needed.
-template <typename T, typename E, int kThreads, int kTogether>
+template <typename T, typename E, int kTogether>
 class ProductWriter {
  public:
   __device__ __forceinline__ ProductWriter(const SddmmParams& p, const BlockTile& tile)
-      : entries_(p.tiles.entries + tile.first_entry), count_(tile.entries), entry_(static_cast<int>(threadIdx.x)) {
-    load(entry_, now_);
+      : entries_(p, tile), entry_(static_cast<int>(threadIdx.x)) {
+    entries_.load(entry_, now_);
   }
 
   // Those of rows from `first_row` to `past_row`, not included, which `products` holds. Rows come in order.
   __device__ __forceinline__ void write(const SddmmParams& p, int64_t problem, const int32_t* shifts, int first_row, int past_row,
                                         const E* products) {
     T* out = static_cast<T*>(p.out) + problem * p.out_stride;
-    while (entry_ < count_) {
+    while (entry_ < entries_.count) {
       uint32_t next[kTogether];
-      load(entry_ + kTogether * kThreads, next);
+      entries_.load(entry_ + kTogether * kThreads, next);
       bool rest = false;
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
         const int at = entry_ + i * kThreads;
         const int row = now_[i] >> 8;
-        if (at >= count_) continue;
+        if (at >= entries_.count) continue;
         // Rounded products are those of all rows.
         if (sizeof(E) > 2 && (row < first_row || row >= past_row)) {
           rest = rest || row >= past_row;
@@ -217,13 +217,9 @@ class ProductWriter {
   }
 
  private:
-  __device__ __forceinline__ void load(int entry, uint32_t (&loaded)[kTogether]) const {
-#pragma unroll
-    for (int i = 0; i < kTogether; ++i) loaded[i] = entry + i * kThreads < count_ ? entries_[entry + i * kThreads] : 0;
-  }
+  static constexpr int kThreads = WarpgroupTile::kThreads;
 
-  const uint16_t* entries_;
-  int count_;
+  TileEntries<kThreads, kTogether> entries_;
   int entry_;
   uint32_t now_[kTogether];
 };
@@ -270,7 +266,7 @@ __global__ void __launch_bounds__(WarpgroupTile::kThreads, WarpgroupTile::kBlock
     // In the shadow of the copies.
     copy_shifts<WarpgroupTile::kRows, WarpgroupTile::kThreads>(p, next.tile, shifts);
     commit_copies();
-    ProductWriter<T, E, WarpgroupTile::kThreads, kFactors ? 2 : 8> writer(p, next_tile);
+    ProductWriter<T, E, kFactors ? 2 : 8> writer(p, next_tile);
     next.advance(p);
     if (!next.is_past(p)) next_tile = find_tile(p, next.tile);
 
