@@ -3,7 +3,7 @@
 import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
 import type { RowBins } from '../formats/row-bins.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
-import { dtypeInfo } from '../tensor/dtype.js';
+import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { memoryTimes } from './spmm-memory.js';
 import { piecesShare, piecesTime, sectorsShare } from './spmm-pieces.js';
 import type { SpmmFeatures } from './spmm-plan.js';
@@ -32,9 +32,7 @@ const model = {
   // A chunk of each further row of a warp: of float32 over eight lanes and more, and of any over fewer.
   otherRow: 1.504,
   otherNarrowRow: 0.2854,
-  // Bytes of B that the first cache of a multiprocessor sends in a microsecond; as many as those of fewer take.
-  gathered: { float32: 141_600, float16: 326_500, bfloat16: 326_500 },
-  least: 15.84,
+  firstCache: { rates: { float32: 141_600, float16: 326_500, bfloat16: 326_500 }, least: 15.84 },
   distant: 0.9405,
   shortRows: 1.111,
   split: {
@@ -75,7 +73,7 @@ function distantShare({ stripSpan }: SpmmFeatures): number {
   return stripSpan === undefined ? 1 : sharedColumns;
 }
 
-/** What several tiles of a few lanes take of the time that the models say, which were fitted to wider ones; but of rows of a few entries. */
+/** What several tiles of a few lanes take of the time that the models say of wider ones; but of rows of a few entries. */
 const severalNarrow = 1.228;
 
 function narrowShare({ vector, piece, lanes }: SpmmPlan, { width, stored, rows }: SpmmFeatures): number {
@@ -137,6 +135,29 @@ function laneColumns({ dtype, width, vectors, pairs }: DenseOperands): readonly 
   });
 }
 
+/** What the first cache of a multiprocessor sends: bytes a microsecond, and the bytes for which fewer count. */
+interface FirstCache {
+  readonly rates: Readonly<Record<FloatDType, number>>;
+  readonly least: number;
+}
+
+/** Microseconds in which the first caches send rows of B, and so many bytes beside each. */
+function firstCacheTime(
+  plan: SpmmPlan,
+  features: SpmmFeatures,
+  columnTiles: number,
+  { multiprocessors }: PlanDevice,
+  { rates, least }: FirstCache,
+  beside: number,
+): number {
+  const { dtype, stored } = features;
+  const bytes = Math.max(least, plan.lanes * plan.vector * dtypeInfo[dtype].bytes) + beside;
+  return Math.max(
+    piecesTime(plan, features, columnTiles, multiprocessors),
+    (stored * columnTiles * bytes) / (rates[dtype] * multiprocessors),
+  );
+}
+
 /** @internal Every plan of row groups that has a kernel and wastes less than half of its lanes. */
 export function groupPlans(operands: DenseOperands): readonly SpmmPlan[] {
   const { width } = operands;
@@ -174,12 +195,7 @@ export function groupTime(
     model.overlap,
     roundsOf(longestRow, splits * warps) * model.round,
     (totalWarps * nanoseconds) / (1000 * device.multiprocessors),
-    Math.max(
-      piecesTime(plan, features, columnTiles, device.multiprocessors),
-      (stored * columnTiles * (Math.max(model.least, tile * bytes) + 4 + bytes)) /
-        (model.gathered[dtype] * device.multiprocessors),
-      memory.gather,
-    ),
+    Math.max(firstCacheTime(plan, features, columnTiles, device, model.firstCache, 4 + bytes), memory.gather),
     memory.compulsory,
     model.distant * memory.distant * distantShare(features) * sectorsShare(plan, features),
   );
@@ -256,8 +272,7 @@ const binModel = {
   longWarp: 28.49,
   shortWarp: 20.93,
   shuffle: 0.6869,
-  gathered: { float32: 174_200, float16: 204_200, bfloat16: 204_200 },
-  least: 66.62,
+  firstCache: { rates: { float32: 174_200, float16: 204_200, bfloat16: 204_200 }, least: 66.62 },
   // Uneven patterns have popular columns, whose rows of B stay close; equally long rows of some chunks are left to row groups.
   distant: 0.6823,
   distantEven: 0.7365,
@@ -289,7 +304,6 @@ export function binTime(
   const { dtype, rows, stored, longestRow, width, batch } = features;
   const { items, segments, limit, atLeast } = features.bins as NonNullable<SpmmFeatures['bins']>;
   const { vector, lanes, splits, blockItems, warpItems } = plan;
-  const bytes = dtypeInfo[dtype].bytes;
   const tile = lanes * vector;
   const columnTiles = Math.ceil(width / tile) * batch;
   const groups = 32 / lanes;
@@ -327,11 +341,7 @@ export function binTime(
     binModel.overlap,
     longest * binModel.round,
     (columnTiles * nanoseconds) / (1000 * device.multiprocessors),
-    Math.max(
-      piecesTime(plan, features, columnTiles, device.multiprocessors),
-      (stored * columnTiles * Math.max(binModel.least, tile * bytes)) /
-        (binModel.gathered[dtype] * device.multiprocessors),
-    ),
+    firstCacheTime(plan, features, columnTiles, device, binModel.firstCache, 0),
     memory.compulsory,
     (even ? binModel.distantEven : binModel.distant) *
       memory.distant *

@@ -60,6 +60,7 @@ const model = {
   stage: 0.7174,
   overlap: 0.2976,
   segments: 1.901,
+  /** A factor, where rows of B are near. */
   near: 1.083,
   column: {
     start: 2.776,
@@ -101,9 +102,7 @@ export function streamTime(features: SpmmFeatures, plan: SpmmPlan, memory = memo
   const shared = (tiles * (stored * model.entries[dtype] + rows * model.rows[dtype])) / 1e6;
   const alone = stages * model.stage;
   const us = Math.max(shared, alone) + model.overlap * Math.min(shared, alone);
-  // Near rows of B make the other kernels faster than they are expected to be, and not this one.
-  const rival = far ? 1 : model.near;
-  return rival * (model.start + us + (stream.segments > 0 ? model.segments : 0));
+  return (far ? 1 : model.near) * (model.start + us + (stream.segments > 0 ? model.segments : 0));
 }
 
 /** Microseconds: of a launch, of a million entries and rows of a column tile, of a stage of eight entries, of rows that are cut. */
