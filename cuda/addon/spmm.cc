@@ -139,6 +139,8 @@ Status spmm_fill_tiles(CommandReader& in, const LaunchContext& context) {
   const size_t bytes = dtype_bytes(p.dtype);
   p.values = in.input("values", bytes, {p.pattern.stored, p.pattern.block_rows, p.pattern.block_columns});
   p.panel_ptr = in.int32_input("panel pointers", {ceil_div(p.pattern.rows, p.tile_rows) + 1});
+  p.items_count = in.small_size("items");
+  p.items = in.int32_input("items", {4, p.items_count});
   p.columns = static_cast<int32_t*>(in.output("tile columns", sizeof(int32_t), {p.count}));
   p.tile_values = in.output("tile values", bytes, {p.count, p.tile_rows, kSpmmTileDepth});
   in.finish();

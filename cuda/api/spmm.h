@@ -106,7 +106,7 @@ struct SpmmParams {
   SpmmStrips strips;      // likewise
 };
 
-// Writes `tiles.columns` and `tiles.values`, whose sizes `panel_ptr` gives.
+// Writes `tiles.columns` and `tiles.values`, whose sizes `panel_ptr` gives and which `items` shares out.
 struct SpmmFillTilesParams {
   DType dtype = DType::kFloat32;
   SparsePattern pattern;
@@ -114,6 +114,8 @@ struct SpmmFillTilesParams {
   int tile_rows = 0;
   int64_t count = 0;
   const int32_t* panel_ptr = nullptr;  // [ceil(m / tile_rows) + 1]
+  const int32_t* items = nullptr;      // as SpmmTiles::items
+  int64_t items_count = 0;
   int32_t* columns = nullptr;          // [count]
   void* tile_values = nullptr;         // [count, tile_rows, kSpmmTileDepth]
 };

@@ -150,6 +150,8 @@ export function tiledCopy(matrix: SparseMatrix, rows: TileHeight): TiledCopy {
         pattern,
         values: source,
         panelPointers: copy.panelPointers,
+        table: copy.table,
+        items: copy.items,
         tileRows: copy.rows,
         count: copy.count,
         columns: copy.columns,

@@ -14,36 +14,18 @@
 #include "common/launch.cuh"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
+#include "kernels/spmm/marks.cuh"
 
 namespace warptile {
 namespace spmm_kernels {
 namespace {
 
 constexpr int kPackThreads = 256;
-constexpr int kBits = 32;
 // Entries that a thread loads at once: rows as wide as the matrix would take hundreds of loads one after another.
 constexpr int kLoads = 8;
 
-// Turns counts[words] into the sums of those before, by the first warp.
-__device__ __forceinline__ void add_before(uint32_t* counts, int words) {
-  const int lane = threadIdx.x;
-  uint32_t before = 0;
-  for (int i = 0; i < words; i += kWarpSize) {
-    const uint32_t own = i + lane < words ? counts[i + lane] : 0;
-    uint32_t sum = own;
-#pragma unroll
-    for (int offset = 1; offset < kWarpSize; offset *= 2) {
-      const uint32_t other = __shfl_up_sync(kFullMask, sum, offset);
-      if (lane >= offset) sum += other;
-    }
-    if (i + lane < words) counts[i + lane] = before + sum - own;
-    before += __shfl_sync(kFullMask, sum, kWarpSize - 1);
-  }
-}
-
 __global__ void __launch_bounds__(kPackThreads) spmm_fill_strips_kernel(const SpmmFillStripsParams p, int most_words) {
-  extern __shared__ uint32_t marks[];
-  uint32_t* before = marks + most_words;
+  extern __shared__ uint32_t shared[];
   const SparsePattern& a = p.pattern;
   const int64_t first_row = static_cast<int64_t>(blockIdx.x) * p.strip_rows;
   const int64_t last_row = min(first_row + p.strip_rows, a.rows);
@@ -62,59 +44,47 @@ __global__ void __launch_bounds__(kPackThreads) spmm_fill_strips_kernel(const Sp
   }
   lowest = __reduce_min_sync(kFullMask, lowest);
   highest = __reduce_max_sync(kFullMask, highest);
-  const int words = min(most_words, (highest - lowest) / kBits + 1);
-  for (int i = threadIdx.x; i < words; i += kPackThreads) marks[i] = 0;
-  __syncthreads();
+  const Marks marks{shared, shared + most_words, min(most_words, (highest - lowest) / kMarkBits + 1)};
+  const int span = marks.words * kMarkBits;
+  marks.clear();
   for (int64_t start = begin + static_cast<int64_t>(threadIdx.x); start < end; start += kLoads * kPackThreads) {
-    int places[kLoads];
+    int columns[kLoads];
 #pragma unroll
     for (int k = 0; k < kLoads; ++k) {
       const int64_t i = start + k * kPackThreads;
-      places[k] = i < end ? a.col[i] - lowest : INT32_MAX;
+      columns[k] = i < end ? a.col[i] - lowest : INT32_MAX;
     }
 #pragma unroll
     for (int k = 0; k < kLoads; ++k) {
-      const int word = places[k] / kBits;
-      const uint32_t bit = 1u << places[k] % kBits;
-      // Rows of a strip share columns: many are set already.
-      if (word < words && (marks[word] & bit) == 0) atomicOr(marks + word, bit);
+      if (columns[k] < span) marks.set(columns[k]);
     }
   }
-  __syncthreads();
-  for (int i = threadIdx.x; i < words; i += kPackThreads) before[i] = __popc(marks[i]);
-  __syncthreads();
-  if (threadIdx.x < kWarpSize) add_before(before, words);
+  marks.count();
   float* values = p.strip_values + first * p.strip_rows;
   for (int64_t i = threadIdx.x; i < static_cast<int64_t>(count) * p.strip_rows; i += kPackThreads) values[i] = 0;
   // What fills up a multiple of four comes before what is found: where all are found, nothing is left of it.
   for (int i = max(0, count - kSpmmStripStep) + static_cast<int>(threadIdx.x); i < count; i += kPackThreads) {
     p.columns[first + i] = highest;
   }
-  // The sums are in place, and no zero comes after a value.
+  // No zero comes after a value, and what is found after what fills up.
   __syncthreads();
-  for (int word = threadIdx.x; word < words; word += kPackThreads) {
-    int place = static_cast<int>(before[word]);
-    for (uint32_t bits = marks[word]; bits != 0; bits &= bits - 1, ++place) {
-      // Where strip_ptr is not of this pattern, nothing outside of the strip is written.
-      if (place < count) p.columns[first + place] = lowest + word * kBits + __ffs(bits) - 1;
-    }
-  }
+  // Where strip_ptr is not of this pattern, nothing outside of the strip is written.
+  marks.list(lowest, count, p.columns + first);
   for (int64_t row = first_row + threadIdx.x / kWarpSize; row < last_row; row += kPackThreads / kWarpSize) {
     const int row_end = a.row_ptr[row + 1];
     for (int64_t start = a.row_ptr[row] + static_cast<int64_t>(threadIdx.x % kWarpSize); start < row_end; start += kLoads * kWarpSize) {
-      int bits[kLoads];
+      int columns[kLoads];
       float entries[kLoads];
 #pragma unroll
       for (int k = 0; k < kLoads; ++k) {
         const int64_t i = start + k * kWarpSize;
-        bits[k] = i < row_end ? a.col[i] - lowest : INT32_MAX;
+        columns[k] = i < row_end ? a.col[i] - lowest : INT32_MAX;
         entries[k] = i < row_end ? p.values[i] : 0.0f;
       }
 #pragma unroll
       for (int k = 0; k < kLoads; ++k) {
-        const int word = bits[k] / kBits;
-        if (word >= words) continue;
-        const int place = static_cast<int>(before[word]) + __popc(marks[word] & ((1u << bits[k] % kBits) - 1));
+        if (columns[k] >= span) continue;
+        const int place = marks.place(columns[k]);
         if (place < count) values[static_cast<int64_t>(place) * p.strip_rows + (row - first_row)] = entries[k];
       }
     }
@@ -131,7 +101,7 @@ Status spmm_fill_strips(const SpmmFillStripsParams& params, const LaunchContext&
   if (!a.is_csr()) return Status::invalid("spmm strips: the matrix is not CSR");
   if (params.strip_rows != 4 && params.strip_rows != 8) return Status::invalid("spmm strips: rows are not 4 or 8");
   const int64_t span = std::min(a.columns, kSpmmMaxStripSpan);
-  const int words = static_cast<int>(ceil_div(span, spmm_kernels::kBits));
+  const int words = static_cast<int>(ceil_div(span, spmm_kernels::kMarkBits));
   LaunchShape shape;
   shape.grid_x = ceil_div(a.rows, params.strip_rows);
   shape.threads = spmm_kernels::kPackThreads;

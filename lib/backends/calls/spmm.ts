@@ -183,6 +183,9 @@ export interface SpmmFillTilesCall {
   readonly values: View;
   /** int32 [ceil(m / tileRows) + 1], sums of the counts. */
   readonly panelPointers: View;
+  /** As of `PackedCall`. */
+  readonly table: View;
+  readonly items: number;
   readonly tileRows: number;
   readonly count: number;
   /** int32 [count] */

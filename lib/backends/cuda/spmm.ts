@@ -76,6 +76,8 @@ export function marshalSpmmFillTiles(command: CommandWriter, call: SpmmFillTiles
     .number(call.count)
     .view(call.values)
     .view(call.panelPointers)
+    .number(call.items)
+    .view(call.table)
     .view(call.columns)
     .view(call.tileValues);
 }
