@@ -22,6 +22,8 @@ const model = {
   // Nanoseconds of a multiprocessor: a chunk, the lines of 128 bytes that a warp touches for it in B (a quarter of them), a warp, a
   // step of its shuffles.
   chunk: { float32: 11.02, float16: 16.79, bfloat16: 16.79 },
+  /** Of lanes that load single ones of several columns. */
+  singleChunk: 8.708,
   lines: 0.5446,
   warp: 20.78,
   shuffle: 0.5525,
@@ -111,12 +113,13 @@ function groupsOf(columns: LaneColumns): SpmmPlan[] {
 
 const shapes = (vector: number, piece: number, lanes: readonly number[]): readonly LaneShape[] =>
   lanes.map((each) => ({ vector, piece, lanes: each, groups: groupsOf({ vector, piece, lanes: each }) }));
-const singles = [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 1, [1, 4, 8, 32])];
+const elements = shapes(1, 1, [1, 4, 8, 32]);
+const singles = [...elements, ...shapes(4, 1, [1, 4, 8, 32])];
 const pairShapes = {
-  4: [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 2, [1, 4, 8, 16, 32]), ...shapes(4, 1, [32])],
-  2: [...shapes(1, 1, [1, 8, 32]), ...shapes(4, 2, [1]), ...shapes(8, 2, [4, 16]), ...shapes(4, 1, [4, 32])],
+  4: [...elements, ...shapes(4, 2, [1, 4, 8, 16, 32]), ...shapes(4, 1, [32])],
+  2: [...elements, ...shapes(4, 2, [1]), ...shapes(8, 2, [4, 16]), ...shapes(4, 1, [4, 32])],
 };
-const wholes = { 4: shapes(4, 4, [2, 4, 8, 16, 32]), 2: shapes(8, 8, [1, 2, 4, 8, 16, 32]) };
+const wholes = { 4: shapes(4, 4, [1, 2, 4, 8, 16, 32]), 2: shapes(8, 8, [1, 2, 4, 8, 16, 32]) };
 
 /**
  * Those for operands, narrow ones first, that waste less than half of their lanes. Every tile of columns loads the entries anew: several of
@@ -130,8 +133,10 @@ function laneColumns({ dtype, width, vectors, pairs }: DenseOperands): readonly 
     const tile = lanes * vector;
     // Of a few lanes that load small pieces one tile.
     if (!vectors && vector > 1 && lanes * piece <= 4) return 2 * width >= tile && width <= tile;
-    if (vectors && lanes < 8 && width > (tile === 8 ? 1 : 4) * tile) return false;
-    return i === 0 || 2 * width > tile;
+    if (vectors && lanes < 8 && width > (tile <= 8 ? 1 : 4) * tile) return false;
+    if (vector === 1 && lanes === 4 && width > tile) return false;
+    // Two lanes of whole vectors are as often faster than one, though one of them has nothing to do.
+    return i === 0 || (vectors && i === 1) || 2 * width > tile;
   });
 }
 
@@ -185,9 +190,9 @@ export function groupTime(
   // Rows that share a warp wait for each other, and load entries from lines of their own.
   const otherRow = lanes < 8 ? model.otherNarrowRow : dtype === 'float32' ? model.otherRow : 0;
   const others = otherRow * (32 / (lanes * splits) - 1);
+  const chunk = vector === 1 && width > 1 ? model.singleChunk : model.chunk[dtype];
   const nanoseconds =
-    roundsOf(stored / Math.max(1, rows), splits * warps) *
-      (model.chunk[dtype] + (model.lines * lines) / 4 + others) +
+    roundsOf(stored / Math.max(1, rows), splits * warps) * (chunk + (model.lines * lines) / 4 + others) +
     model.warp +
     model.shuffle * exponentOf(splits) * vector;
   const us = overlapped(
@@ -264,6 +269,8 @@ const binModel = {
   start: 1.153,
   overlap: 0.2933,
   round: 0.4085,
+  /** Of lanes that each walk through a row of their own. */
+  laneRound: 0.6,
   // Nanoseconds of a multiprocessor; `rows`: a chunk of each row that shares a warp, whose entries lie in lines of their own.
   chunk: { float32: 11.86, float16: 13.02, bfloat16: 13.02 },
   lines: 0.3025,
@@ -339,7 +346,7 @@ export function binTime(
   const us = overlapped(
     binModel.start,
     binModel.overlap,
-    longest * binModel.round,
+    longest * (lanes === 1 && width > 1 ? binModel.laneRound : binModel.round),
     (columnTiles * nanoseconds) / (1000 * device.multiprocessors),
     firstCacheTime(plan, features, columnTiles, device, binModel.firstCache, 0),
     memory.compulsory,

@@ -270,12 +270,11 @@ Status dispatch_columns(const SpmmPlan& plan, Body&& body) {
   const int lanes = plan.lanes;
   if (plan.vector == 1) {
     if (lanes == 1) return body(LaneColumns<1, 1, 1>{});
+    if (lanes == 4) return body(LaneColumns<1, 1, 4>{});
     return lanes == 8 ? body(LaneColumns<1, 1, 8>{}) : body(LaneColumns<1, 1, 32>{});
   }
   if (plan.piece == kVector) {
-    if constexpr (kVector == 8) {
-      if (lanes == 1) return body(LaneColumns<kVector, kVector, 1>{});
-    }
+    if (lanes == 1) return body(LaneColumns<kVector, kVector, 1>{});
     if (lanes == 2) return body(LaneColumns<kVector, kVector, 2>{});
     if (lanes == 4) return body(LaneColumns<kVector, kVector, 4>{});
     if (lanes == 8) return body(LaneColumns<kVector, kVector, 8>{});

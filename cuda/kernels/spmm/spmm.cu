@@ -114,10 +114,8 @@ bool power_of_two(int value, int most) { return value >= 1 && value <= most && (
 bool has_columns(DType dtype, const SpmmPlan& plan) {
   const int most = whole_vector(dtype_bytes(dtype));
   const int lanes = plan.lanes;
-  if (plan.vector == 1) return plan.piece == 1 && (lanes == 1 || lanes == 8 || lanes == 32);
-  if (plan.vector == most && plan.piece == most) {
-    return lanes == 2 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32 || (lanes == 1 && most == 8);
-  }
+  if (plan.vector == 1) return plan.piece == 1 && (lanes == 1 || lanes == 4 || lanes == 8 || lanes == 32);
+  if (plan.vector == most && plan.piece == most) return power_of_two(lanes, kWarpSize);
   if (plan.piece == 2 && lanes == 1) return plan.vector == 4;
   if (plan.piece == 2) return plan.vector == most && (lanes == 4 || lanes == 16 || (most == 4 && (lanes == 8 || lanes == 32)));
   return plan.piece == 1 && plan.vector == 4 && (lanes == 1 || lanes == 4 || lanes == 8 || lanes == 32);
