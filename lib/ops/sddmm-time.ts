@@ -112,14 +112,16 @@ function gatherTerms(
   multiprocessors: number,
   { variant, vector, lanes, splits }: SddmmPlan,
 ): GatherTerms {
-  const rowBytes = depth * dtypeInfo[dtype].bytes;
+  const steps = Math.ceil(depth / (lanes * vector));
+  // Lanes past the depth take as long as the others.
+  const rowBytes = steps * lanes * vector * dtypeInfo[dtype].bytes;
   const scale = (batch * fittedMultiprocessors) / multiprocessors;
   const segment = segmentOf(lanes);
   const warps = variant === 'gather' ? stored / segment : rows * splits;
   const launched = (warps / 1000) * scale;
   const mean = stored / Math.max(1, warps * segment);
   return {
-    steps: Math.ceil(depth / (lanes * vector)),
+    steps,
     scale,
     gathered: ((stored * rowBytes) / 1e6) * scale,
     // At most one row of B a tile's column.
