@@ -47,6 +47,12 @@ export interface Problem {
   bind(device: Device): BoundProblem;
 }
 
+/** Microseconds on the host's clock: a median of several, and those of the first one, of which no cache held anything. */
+export interface Preparation {
+  readonly us: number;
+  readonly firstUs: number;
+}
+
 export interface BoundProblem {
   /** Written by `run`. Its rows are checked against the reference on samples. */
   readonly output: Tensor;
@@ -65,8 +71,8 @@ export interface BoundProblem {
   tune?(): Promise<unknown>;
   /** What the operation chooses to run, now. */
   readonly variant?: string;
-  /** Microseconds on the host's clock that building what the operation runs on took, ahead of the first call. */
-  readonly prepareUs?: number;
+  /** What building ahead of the first call what the operation runs on took. */
+  readonly preparation?: Preparation;
   /** Peers named 'library variant': of one library the fastest counts. They write into `output`, and are checked as `run` is. */
   peers?(): readonly (PreparedPeer | AbsentPeer)[];
   dispose(): void;

@@ -28,8 +28,9 @@ export interface Row {
   readonly density?: number;
   readonly device: string;
   readonly variant: string;
-  /** Microseconds that preparing the operands took, once. */
+  /** Microseconds that preparing the operands took: a median, and the first time. */
   readonly prepareUs?: number;
+  readonly firstPrepareUs?: number;
   /** Median microseconds of a call. */
   readonly us: number;
   /** Distance between the quartiles over the median. */

@@ -8,7 +8,7 @@ import { expectedSums } from '../expectation.js';
 import { uniform } from '../generators.js';
 import { summarise } from '../measure.js';
 import { Operand } from '../operands.js';
-import type { BoundProblem, Family, Problem, ProblemContext } from '../problem.js';
+import type { BoundProblem, Family, Preparation, Problem, ProblemContext } from '../problem.js';
 import { SparseOperand, sizesFor } from '../sparse.js';
 
 /** C = A B: every sparse matrix, and one of dense blocks, times n columns. */
@@ -51,25 +51,34 @@ function problem(a: SparseOperand, n: number, dtype: FloatDType): Problem {
   };
 }
 
-/** Of larger matrices the one that is measured with is prepared alone: making others takes long. */
-const mostMadeAnew = 1e6;
+/** Matrices that are prepared, and when there are enough of them: the engine compiles the planner meanwhile. */
+const [fewestPrepared, mostPrepared] = [5, 50];
+const enoughMicroseconds = 20_000;
 
-/** Prepares `matrix`; the microseconds that takes with all that it enqueues, as a median with four others that were just made. */
-function prepare(device: Device, matrix: SparseMatrix, a: SparseOperand, values: Operand, n: number): number {
-  const others = Array.from({ length: a.nnz > mostMadeAnew ? 0 : 4 }, () => a.on(device, values));
-  try {
-    const samples = [...others, matrix].map((fresh) => {
-      // Uploads are no part of preparing.
-      device.backend.synchronizeSync();
-      const start = performance.now();
-      fresh.prepare({ n });
-      device.backend.synchronizeSync();
-      return 1000 * (performance.now() - start);
-    });
-    return summarise(samples).us;
-  } finally {
-    for (const other of others) other.dispose();
+/** Prepares `matrix`, and others over its pattern with values of their own: microseconds of each with all that it enqueues. */
+function prepare(device: Device, matrix: SparseMatrix, n: number): Preparation {
+  const time = (fresh: SparseMatrix): number => {
+    // Uploads are no part of preparing.
+    device.backend.synchronizeSync();
+    const start = performance.now();
+    fresh.prepare({ n });
+    device.backend.synchronizeSync();
+    return 1000 * (performance.now() - start);
+  };
+  const firstUs = time(matrix);
+  const samples = [firstUs];
+  for (let spent = firstUs; samples.length < fewestPrepared || spent < enoughMicroseconds; ) {
+    if (samples.length === mostPrepared) break;
+    const other = matrix.adopt(device.empty(matrix.setShape, matrix.dtype));
+    try {
+      const us = time(other);
+      samples.push(us);
+      spent += us;
+    } finally {
+      other.dispose();
+    }
   }
+  return { us: summarise(samples).us, firstUs };
 }
 
 function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): BoundProblem {
@@ -80,11 +89,12 @@ function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): B
   const dense = b.on(device);
   const output = device.empty([pattern.rows, n], dtype);
   const options = { out: output };
-  const prepareUs = prepare(device, matrix, a, values, n);
+  const preparation = device.kind === 'cpu' ? undefined : prepare(device, matrix, n);
+  if (preparation === undefined) matrix.prepare({ n });
   return {
     output,
     rows: pattern.rows,
-    ...(device.kind === 'cpu' ? {} : { prepareUs }),
+    ...(preparation === undefined ? {} : { preparation }),
     get variant() {
       const { variant, parameters } = explainSpmm(matrix, dense);
       return device.kind === 'cpu' ? 'reference' : `${variant} ${parameters}`.trim();
