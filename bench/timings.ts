@@ -13,6 +13,8 @@ export type Column = (typeof columns)[number];
 export type Times = { readonly [C in Column]?: Timing };
 
 const eagerCalls = 50;
+// In which the engine compiles what the host runs.
+const eagerWarmUpMs = 20;
 const coldCalls = 10;
 // What is read between cold calls: past the L2 cache whatever it holds on to, by this factor.
 const flushFactor = 2;
@@ -37,13 +39,15 @@ export async function measureColumns(
 async function measureEager(device: Device, run: () => void, effort: Effort): Promise<Timing> {
   const firstMs = await device.time(run);
   const calls = Math.max(1, Math.min(eagerCalls, Math.floor(effort.budgetMs / effort.samples / firstMs)));
-  const samples: number[] = [];
-  for (let sample = -1; sample < effort.samples; ++sample) {
-    const ms = await device.time(() => {
+  const batch = (): Promise<number> =>
+    device.time(() => {
       for (let call = 0; call < calls; ++call) run();
     });
-    if (sample >= 0) samples.push((1000 * ms) / calls);
-  }
+  const start = performance.now();
+  do await batch();
+  while (performance.now() - start < eagerWarmUpMs);
+  const samples: number[] = [];
+  while (samples.length < effort.samples) samples.push((1000 * (await batch())) / calls);
   return summarise(samples);
 }
 

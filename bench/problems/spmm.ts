@@ -52,7 +52,7 @@ function problem(a: SparseOperand, n: number, dtype: FloatDType): Problem {
 }
 
 /** Matrices that are prepared, and when there are enough of them: the engine compiles the planner meanwhile. */
-const [fewestPrepared, mostPrepared] = [5, 50];
+const [fewestPrepared, mostPrepared] = [5, 200];
 const enoughMicroseconds = 20_000;
 
 /** Prepares `matrix`, and others over its pattern with values of their own: microseconds of each with all that it enqueues. */
