@@ -16,6 +16,6 @@ describe('cases on the CPU device', () => {
       const { failed } = await runCases(device, selectCases(allCases, { operations: [operation] }));
       expect(failureLines(failed, 40)).toEqual([]);
     },
-    120_000,
+    240_000,
   );
 });

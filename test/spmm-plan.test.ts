@@ -95,6 +95,20 @@ describe('selectSpmm', () => {
     expect(timeOf({ ...far, stripSpan: 50 }, pieces)).toBeLessThan(0.8 * timeOf(far, pieces));
   });
 
+  test('shares rows of three columns out among four lanes', () => {
+    // uniform-7985x14681-d0.0341 with three columns, where lanes alone took 28 us instead of 12: each load touched a line of its own.
+    const operands = { dtype: 'float32', width: 3, vectors: false, pairs: false } as const;
+    const pattern = { rows: 7985, columns: 14_681, stored: 4_000_450, longestRow: 600 };
+    const timeOf = (loads: Partial<SpmmPlan>): number =>
+      groupTime(features({ ...operands, ...pattern }), h200, spmmPlan('row-group', loads));
+    const alone = timeOf({ vector: 4, piece: 1, lanes: 1, splits: 32 });
+    expect(timeOf({ vector: 1, piece: 1, lanes: 4, splits: 8 })).toBeLessThan(0.8 * alone);
+    expect(alone).toBeGreaterThan(20);
+    const lanesOf = (width: number): number[] =>
+      groupPlans({ ...operands, width }).flatMap(({ vector, lanes }) => (vector === 1 ? [lanes] : []));
+    expect([lanesOf(3).includes(4), lanesOf(5).includes(4)]).toEqual([true, false]);
+  });
+
   test.each(floatDTypes)('every %s plan shares out a warp and fits some kernel', (dtype) => {
     for (const width of [1, 2, 3, 4, 7, 8, 9, 16, 31, 32, 33, 64, 100, 128, 256, 257, 4096]) {
       for (const vectors of [true, false]) {

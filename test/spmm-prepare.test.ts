@@ -9,6 +9,8 @@ import {
   shareTiles,
 } from '../lib/formats/tile-counts.js';
 import { type CsrMatrix, type Device, explainSpmm, openDevice, spmm } from '../lib/index.js';
+import { drawPattern } from './cases/sparse-patterns.js';
+import { cutPanels } from './cases/spmm-variants.js';
 import { Random } from './harness/random.js';
 import { recordSpmmCalls } from './harness/record-calls.js';
 
@@ -294,4 +296,10 @@ describe('prepare', () => {
     );
     expect(diagonal.prepare({ n: 32 })).not.toBe('tiles');
   });
+});
+
+test.each(cutPanels)('panels of the cases are cut at every height: %o', (spec) => {
+  const pattern = drawPattern(spec, new Random('cut'));
+  const { panels } = countTiles(pattern.rowPointers, pattern.columnIndices, pattern);
+  for (const rows of tileHeights) expect(panels[rows].shares.cuts).toBe(3);
 });

@@ -51,14 +51,18 @@ export function drawPattern(spec: PatternSpec, random: Random): HostPattern {
   const [blockRows, blockColumns] = spec.block ?? [1, 1];
   const rows = Math.ceil(spec.rows / blockRows);
   const columns = Math.ceil(spec.columns / blockColumns);
-  if (spec.kind === 'longRows') return drawLongRows(spec, random);
   const pointers = [0];
   const indices: number[] = [];
+  const long = [0, Math.floor(rows / 2), rows - 1];
   for (let row = 0; row < rows; ++row) {
-    const probability = rowProbability(spec, random, row, rows);
-    for (let column = 0; column < columns; ++column) {
-      const chance = columnProbability(spec, probability, row / rows, column, columns);
-      if (random.unit() < chance) indices.push(column);
+    if (spec.kind === 'longRows' && !long.includes(row)) {
+      if (random.unit() < 0.5) indices.push(random.integer(0, columns - 1));
+    } else {
+      const probability = rowProbability(spec, random, row, rows);
+      for (let column = 0; column < columns; ++column) {
+        const chance = columnProbability(spec, probability, row / rows, column, columns);
+        if (random.unit() < chance) indices.push(column);
+      }
     }
     pointers.push(indices.length);
   }
@@ -72,24 +76,8 @@ export function drawPattern(spec: PatternSpec, random: Random): HostPattern {
   };
 }
 
-function drawLongRows({ rows, columns, density = 1 }: PatternSpec, random: Random): HostPattern {
-  const pointers = [0];
-  const indices: number[] = [];
-  const long = new Set([0, Math.floor(rows / 2), rows - 1]);
-  for (let row = 0; row < rows; ++row) {
-    if (long.has(row)) {
-      for (let column = 0; column < columns; ++column) if (random.unit() < density) indices.push(column);
-    } else if (random.unit() < 0.5) {
-      indices.push(random.integer(0, columns - 1));
-    }
-    pointers.push(indices.length);
-  }
-  const [rowPointers, columnIndices] = [Int32Array.from(pointers), Int32Array.from(indices)];
-  return { rows, columns, blockRows: 1, blockColumns: 1, rowPointers, columnIndices };
-}
-
 function rowProbability(spec: PatternSpec, random: Random, row: number, rows: number): number {
-  const density = spec.density ?? 0.2;
+  const density = spec.density ?? (spec.kind === 'longRows' ? 1 : 0.2);
   if (spec.kind !== 'skewed') return density;
   // A long row at a random place and in the last row, a third of the others empty.
   if (row === rows - 1 || random.unit() < 0.1) return Math.min(1, 5 * density);

@@ -41,7 +41,7 @@ function groupSpecs(dtype: FloatDType): SpmmSpec[] {
   const add = (pattern: PatternSpec, width: number, plan: SpmmPlan, rest: Partial<SpmmSpec> = {}): void => {
     specs.push({ pattern, width, dtype, forced: { name: groupName(plan), plan }, ...rest });
   };
-  for (const width of [1, 3, 8, 18, 31, 32, 33, 64, 127, 128, 129, 130, 256, 264]) {
+  for (const width of [1, 3, 4, 8, 18, 31, 32, 33, 64, 127, 128, 129, 130, 256, 264]) {
     for (const plan of plansFor(dtype, width)) {
       const reduced = dtype !== 'bfloat16' && plan.warps < 4 && [1, 32, 256].includes(width);
       add(csr(37, 61, 'skewed', 0.15), width, plan, { reduced });
@@ -77,7 +77,7 @@ function binSpecs(dtype: FloatDType): SpmmSpec[] {
     [2, 1e6],
     [1e6, 0],
   ] as const;
-  for (const width of [1, 5, 8, 10, 32, 33, 34, 128, 130, 136, 257]) {
+  for (const width of [1, 3, 4, 5, 8, 10, 32, 33, 34, 128, 130, 136, 257]) {
     const plans = loadsFor(dtype, width).flatMap((loads) => binPlans({ dtype, width, ...loads, bins }));
     for (const [shape, plan] of new Map(plans.map((plan) => [binsName(plan), plan]))) {
       for (const items of shares) {
@@ -131,6 +131,12 @@ function tilePlansFor(
   return [...new Map(found.map((item) => [item.name, item])).values()];
 }
 
+/** Panels of far more tiles than others, which are cut whatever their height: entries, and blocks that lie across tiles. */
+export const cutPanels: readonly PatternSpec[] = [
+  csr(2000, 30_000, 'longRows', 0.9),
+  { ...csr(2000, 30_000, 'longRows', 0.9), block: [4, 24] },
+];
+
 function tileSpecs(dtype: FloatDType): SpmmSpec[] {
   const specs: SpmmSpec[] = [];
   // The shapes at which tiles end take every plan, whatever else there is a third of them, in turn.
@@ -156,10 +162,9 @@ function tileSpecs(dtype: FloatDType): SpmmSpec[] {
   add(csr(90, 200, 'lastColumn'), 23, { alpha: 1, beta: 0.5 });
   add(csr(70, 150, 'skewed', 0.2), 40, { batches: [undefined, 3], beta: 1 });
   add(csr(70, 700, 'uniform', 0.1), 264, { batches: [undefined, 2] });
-  // Panels of far more tiles than others, which are cut.
-  add(csr(700, 1500, 'longRows', 0.9), 48, { beta: -1 });
   add(csr(700, 1500, 'longRows', 0.9), 104, { batches: [undefined, 2], alpha: -2 });
   add(csr(300, 1500, 'longRows', 0.9), 8, { special: nonFinite(40) });
+  for (const pattern of cutPanels) add(pattern, 24, { beta: -1 }, 6);
   // What is not stored must not turn a value that is not finite into NaN everywhere.
   for (const step of [3, 40]) {
     add(csr(70, 150, 'uniform', 0.1), 40, { special: nonFinite(step) });
