@@ -7,6 +7,7 @@ import type { FloatDType } from '../lib/tensor/dtype.js';
 import type { Tensor } from '../lib/tensor/tensor.js';
 import type { Expectation } from './expectation.js';
 import type { NamedMatrix } from './matrices.js';
+import type { Row } from './report.js';
 import type { TorchProblem } from './torch.js';
 
 /** What the runner asks the families for. */
@@ -48,10 +49,7 @@ export interface Problem {
 }
 
 /** Microseconds on the host's clock: a median of several, and those of the first one, of which no cache held anything. */
-export interface Preparation {
-  readonly us: number;
-  readonly firstUs: number;
-}
+export type Preparation = Required<Pick<Row, 'prepareUs' | 'firstPrepareUs'>>;
 
 export interface BoundProblem {
   /** Written by `run`. Its rows are checked against the reference on samples. */
@@ -72,7 +70,7 @@ export interface BoundProblem {
   /** What the operation chooses to run, now. */
   readonly variant?: string;
   /** What building ahead of the first call what the operation runs on took. */
-  readonly preparation?: Preparation;
+  readonly preparation?: Preparation | undefined;
   /** Peers named 'library variant': of one library the fastest counts. They write into `output`, and are checked as `run` is. */
   peers?(): readonly (PreparedPeer | AbsentPeer)[];
   dispose(): void;

@@ -66,7 +66,7 @@ export async function runProblem(
     return {
       ...base,
       variant: bound.variant ?? (device.kind === 'cpu' ? 'reference' : 'default'),
-      ...preparationOf(bound),
+      ...bound.preparation,
       us,
       spread,
       ...(first === 'warm' ? {} : { column: first }),
@@ -110,10 +110,6 @@ function joined(a: PeerTimes, b: PeerTimes): PeerTimes {
     runs: [...a.runs, ...b.runs],
     problems: [...a.problems, ...b.problems],
   };
-}
-
-function preparationOf({ preparation }: BoundProblem): Partial<Row> {
-  return preparation === undefined ? {} : { prepareUs: preparation.us, firstPrepareUs: preparation.firstUs };
 }
 
 /** The columns beside the first, ours and the peers'. */

@@ -55,8 +55,8 @@ function problem(a: SparseOperand, n: number, dtype: FloatDType): Problem {
 const [fewestPrepared, mostPrepared] = [5, 200];
 const enoughMicroseconds = 20_000;
 
-/** Prepares `matrix`, and others over its pattern with values of their own: microseconds of each with all that it enqueues. */
-function prepare(device: Device, matrix: SparseMatrix, n: number): Preparation {
+/** Prepares `matrix`, and on a GPU others over its pattern with values of their own: times of each with all that it enqueues. */
+function prepare(device: Device, matrix: SparseMatrix, n: number): Preparation | undefined {
   const time = (fresh: SparseMatrix): number => {
     // Uploads are no part of preparing.
     device.backend.synchronizeSync();
@@ -65,10 +65,11 @@ function prepare(device: Device, matrix: SparseMatrix, n: number): Preparation {
     device.backend.synchronizeSync();
     return 1000 * (performance.now() - start);
   };
-  const firstUs = time(matrix);
-  const samples = [firstUs];
-  for (let spent = firstUs; samples.length < fewestPrepared || spent < enoughMicroseconds; ) {
-    if (samples.length === mostPrepared) break;
+  const firstPrepareUs = time(matrix);
+  if (device.kind === 'cpu') return undefined;
+  const samples = [firstPrepareUs];
+  let spent = firstPrepareUs;
+  while (samples.length < fewestPrepared || (samples.length < mostPrepared && spent < enoughMicroseconds)) {
     const other = matrix.adopt(device.empty(matrix.setShape, matrix.dtype));
     try {
       const us = time(other);
@@ -78,7 +79,7 @@ function prepare(device: Device, matrix: SparseMatrix, n: number): Preparation {
       other.dispose();
     }
   }
-  return { us: summarise(samples).us, firstUs };
+  return { prepareUs: summarise(samples).us, firstPrepareUs };
 }
 
 function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): BoundProblem {
@@ -89,12 +90,11 @@ function bind(device: Device, a: SparseOperand, n: number, dtype: FloatDType): B
   const dense = b.on(device);
   const output = device.empty([pattern.rows, n], dtype);
   const options = { out: output };
-  const preparation = device.kind === 'cpu' ? undefined : prepare(device, matrix, n);
-  if (preparation === undefined) matrix.prepare({ n });
+  const preparation = prepare(device, matrix, n);
   return {
     output,
     rows: pattern.rows,
-    ...(preparation === undefined ? {} : { preparation }),
+    preparation,
     get variant() {
       const { variant, parameters } = explainSpmm(matrix, dense);
       return device.kind === 'cpu' ? 'reference' : `${variant} ${parameters}`.trim();
