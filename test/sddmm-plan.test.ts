@@ -5,7 +5,7 @@ import { mapTiles } from '../lib/formats/tile-map.js';
 import { tileShapes } from '../lib/formats/tile-shapes.js';
 import { type Device, explainSddmm, openDevice, sddmm } from '../lib/index.js';
 import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
-import { gatherTime } from '../lib/ops/sddmm-time.js';
+import { sddmmTime } from '../lib/ops/sddmm-time.js';
 import { errorOf } from './harness/errors.js';
 import { a100, sddmmFeatures as features, h200 } from './harness/plan-features.js';
 
@@ -32,7 +32,7 @@ describe('selectSddmm', () => {
     // uniform-2605x2636-d0.197, 39 columns: copies by eight lanes were taken to read 160 bytes a row, read 256, and took 56 us instead of 26.
     const plan = { variant: 'rows', vector: 4, lanes: 8, splits: 1, tile: 0, padded: false } as const;
     const timeOf = (depth: number): number =>
-      gatherTime(
+      sddmmTime(
         features({ dtype: 'float32', rows: 2605, columns: 2636, stored: 1_350_902, longestRow: 600, depth }),
         132,
         plan,
@@ -100,10 +100,10 @@ describe('selectSddmm', () => {
       pairs: false,
       lines: false,
     });
-    expect(gatherTime(problem, h200.multiprocessors, plan)).toBeGreaterThan(2.8);
+    expect(sddmmTime(problem, h200.multiprocessors, plan)).toBeGreaterThan(2.8);
     expect(selectSddmm(problem, h200).plan.variant).toBe('rows');
     const none = features({ rows: 0, stored: 0, longestRow: 0, tiles: [0, 0, 0, 0] });
-    expect(gatherTime(none, h200.multiprocessors, plan)).not.toBeNaN();
+    expect(sddmmTime(none, h200.multiprocessors, plan)).not.toBeNaN();
   });
 
   it('takes no tile that another card has no room for', () => {
@@ -161,7 +161,7 @@ describe('selectSddmm', () => {
   it('expects rows to take longer that lie across lines, or that a warp sweeps for long', () => {
     const plan = { variant: 'rows', vector: 4, lanes: 8, splits: 1, tile: 0, padded: false } as const;
     const rowsTime = (change: Partial<SddmmFeatures>): number =>
-      gatherTime(features({ dtype: 'float32', depth: 52, ...change }), h200.multiprocessors, plan);
+      sddmmTime(features({ dtype: 'float32', depth: 52, ...change }), h200.multiprocessors, plan);
     expect(rowsTime({ lines: false })).toBeGreaterThan(1.4 * rowsTime({ lines: true }));
     // uniform-3580x15989-d0.0699, which takes 127 us: 832 MB of rows of B.
     const long = { rows: 3580, columns: 15_989, stored: 4_000_878, longestRow: 1230 };

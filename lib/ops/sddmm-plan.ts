@@ -7,7 +7,7 @@ import { lackOf, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
 import { sddmmNeeds } from './sddmm-needs.js';
-import { gatherTime, residentWarpsOf, segmentOf, tilesTime } from './sddmm-time.js';
+import { residentWarpsOf, sddmmTime, segmentOf } from './sddmm-time.js';
 
 /** What the choice depends on. */
 export interface SddmmFeatures {
@@ -130,7 +130,7 @@ function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[]
   const plans = [...gatherPlans(features)].filter(
     (plan) => splitsPay(plan, features, multiprocessors) && !losesLines(plan, features),
   );
-  const time = (plan: SddmmPlan): number => gatherTime(features, multiprocessors, plan);
+  const time = (plan: SddmmPlan): number => sddmmTime(features, multiprocessors, plan);
   return (['rows', 'gather'] as const).map((variant) =>
     bestOf(
       variant,
@@ -222,7 +222,7 @@ function bestTiles(features: SddmmFeatures, variant: TileVariant, card: PlanDevi
   const problem = tilesProblem(features, variant);
   const plans = problem === undefined ? tilePlans(features, variant, card) : [];
   const lack = problem === undefined && plans.length === 0 ? lackOfTiles(features, variant, card) : undefined;
-  return bestOf(variant, problem ?? lack, plans, (plan) => tilesTime(features, card.multiprocessors, plan));
+  return bestOf(variant, problem ?? lack, plans, (plan) => sddmmTime(features, card.multiprocessors, plan));
 }
 
 /** What the card lacks for the smallest tiles that have a map. */

@@ -106,14 +106,18 @@ function correction({ dtype, depth }: SddmmFeatures, { variant, vector, lanes, t
   return byLanes[tile > 0 ? tile : lanes];
 }
 
-/** @internal */
-export function gatherTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+/** @internal Of a plan by rows, elements or tiles. */
+export function sddmmTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+  const time = plan.tile > 0 ? tilesTime : gatherTime;
+  return time(features, multiprocessors, plan) * correction(features, plan);
+}
+
+function gatherTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
   const terms = gatherTerms(features, multiprocessors, plan);
   const time = plan.vector <= 2 && features.depth > 1 ? narrowTime : timeOnLines;
   const search = plan.variant === 'gather' ? ownSearchTime(features) : 0;
   const us = time(features, multiprocessors, plan, terms) + search;
-  const lines = Math.max(0, us - launchTime) * acrossLines(features, plan) + Math.min(us, launchTime);
-  return lines * correction(features, plan);
+  return Math.max(0, us - launchTime) * acrossLines(features, plan) + Math.min(us, launchTime);
 }
 
 /** What kernels by rows or elements are timed by. */
@@ -238,12 +242,7 @@ const unitsAtOnce: { readonly [rows: number]: number } = { 32: 256, 64: 512, 128
 const shortRowBytes = 16;
 const shortRowShare = 1.3;
 
-/** @internal */
-export function tilesTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
-  return uncorrectedTilesTime(features, multiprocessors, plan) * correction(features, plan);
-}
-
-function uncorrectedTilesTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+function tilesTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
   const { dtype, stored, depth, batch } = features;
   const { variant, vector, tile } = plan;
   const fitted = costs[dtype === 'float32' ? 'float32' : 'half'];

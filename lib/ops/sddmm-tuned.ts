@@ -23,7 +23,7 @@ import {
   selectSddmm,
   tilePlans,
 } from './sddmm-plan.js';
-import { gatherTime, tilesTime } from './sddmm-time.js';
+import { sddmmTime } from './sddmm-time.js';
 
 export const sddmmPlanName = (plan: SddmmPlan): string => nameOf(plan, describeSddmmPlan);
 
@@ -60,13 +60,10 @@ function plansFor(features: SddmmFeatures, card: PlanDevice): Estimate<SddmmPlan
   return sddmmVariantsFor(features, card).flatMap(({ variant, plan, us }) => {
     if (plan === undefined) return [];
     if (variant === 'segments') return [{ plan, us }];
-    if (isTileVariant(variant)) {
-      return estimates(tilePlans(features, variant, card), (one) =>
-        tilesTime(features, multiprocessors, one),
-      );
-    }
-    const plans = [...gatherPlans(features)].filter((one) => one.variant === variant);
-    return estimates(plans, (one) => gatherTime(features, multiprocessors, one));
+    const plans = isTileVariant(variant)
+      ? tilePlans(features, variant, card)
+      : [...gatherPlans(features)].filter((one) => one.variant === variant);
+    return estimates(plans, (one) => sddmmTime(features, multiprocessors, one));
   });
 }
 
