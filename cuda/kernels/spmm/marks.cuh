@@ -5,9 +5,7 @@
 
 #include "common/numeric.cuh"
 
-namespace warptile {
-namespace spmm_kernels {
-namespace {
+namespace warptile::spmm_kernels {
 
 constexpr int kMarkBits = 32;
 
@@ -68,6 +66,4 @@ struct Marks {
   }
 };
 
-}  // namespace
-}  // namespace spmm_kernels
-}  // namespace warptile
+}  // namespace warptile::spmm_kernels

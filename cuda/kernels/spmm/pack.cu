@@ -29,7 +29,8 @@ constexpr int kSliceRows = kFillThreads / kWarpSize;
 constexpr int kLoads = 8;
 static_assert(kSpmmTileDepth >= kMaxBlockExtent, "a block meets two tiles at most");
 
-// Lists the columns of tiles in which each panel stores anything, without a look at panels that store all. Columns are below kSpmmMaxTiledColumns: 32 bits hold what is computed of them.
+// Lists the columns of tiles in which each panel stores anything, without a look at panels that store all. Columns are below
+// kSpmmMaxTiledColumns: 32 bits hold what is computed of them.
 __global__ void __launch_bounds__(kFindThreads) spmm_find_tiles_kernel(const SpmmFillTilesParams p, int words) {
   extern __shared__ uint32_t shared[];
   const Marks marks{shared, shared + words, words};
@@ -179,8 +180,8 @@ Status spmm_fill_tiles(const SpmmFillTilesParams& params, const LaunchContext& c
   const int rows = params.tile_rows;
   if (rows != 32 && rows != 64 && rows != 128) return Status::invalid("spmm tiles: rows are not 32, 64 or 128");
   if (a.columns > kSpmmMaxTiledColumns) return Status::limit("spmm tiles: the matrix has too many columns");
-  if (reinterpret_cast<uintptr_t>(params.tile_values) % spmm_kernels::kVectorBytes != 0) {
-    return Status::invalid("spmm tiles: values are not at a multiple of 16 bytes");
+  if (!is_aligned(params.tile_values) || !is_aligned(params.items)) {
+    return Status::invalid("spmm tiles: values or items are not at a multiple of 16 bytes");
   }
   const int64_t panels = ceil_div(a.rows, rows);
   const int64_t wide = ceil_div(a.columns, kSpmmTileDepth);
