@@ -162,6 +162,7 @@ function tileSpecs(dtype: FloatDType): SpmmSpec[] {
   add(csr(90, 200, 'lastColumn'), 23, { alpha: 1, beta: 0.5 });
   add(csr(70, 150, 'skewed', 0.2), 40, { batches: [undefined, 3], beta: 1 });
   add(csr(70, 700, 'uniform', 0.1), 264, { batches: [undefined, 2] });
+  add(csr(700, 1500, 'longRows', 0.9), 48, { beta: -1 });
   add(csr(700, 1500, 'longRows', 0.9), 104, { batches: [undefined, 2], alpha: -2 });
   add(csr(300, 1500, 'longRows', 0.9), 8, { special: nonFinite(40) });
   for (const pattern of cutPanels) add(pattern, 24, { beta: -1 }, 6);
