@@ -1,13 +1,13 @@
-// How much longer lanes take that load their columns of B in pieces, for lib/ops/spmm-gather-plans.ts.
+// How much longer lanes take that load their columns of B in pieces, or are one or two, for lib/ops/spmm-gather-plans.ts.
 
 import type { SpmmPlan } from '../backends/calls/spmm.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { lineBytes, sectorBytes } from './cache-lines.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 
-// Of the time that the models of row groups and row bins say of several columns: single columns by lanes; then, by the bytes of an element and lanes,
-// whole vectors of one or two lanes that hold all columns, pairs, and four single columns of a lane. Those of one or two lanes and of single
-// columns were fitted to 1,577 problems, 905 of them with 2 to 8 columns (2026-11-22).
+// Of the time that the models of row groups and row bins say of several columns: single columns by lanes; then, by the bytes of an element
+// and lanes, whole vectors of one or two lanes that hold all columns, pairs, and four single columns of a lane. Those of one or two lanes and
+// of single columns were fitted to 1,577 problems, 905 of them with 2 to 8 columns (2026-11-22).
 const shares = {
   'row-group': {
     single: { 1: 1.149, 4: 0.916, 8: 0.9281, 32: 0.977 },
