@@ -85,7 +85,7 @@ describe('shared memory', () => {
     ['float16', 'tiles', 512, [98_432, 98_560, 98_816]],
     ['bfloat16', 'tiles', 64, [12_416, 18_688, 70_144]],
     ['float32', 'tiles', 512, [73_856, 49_408]],
-    ['float32', 'staged', 512, [98_432, 98_560, 98_816, 197_632]],
+    ['float32', 'staged', 512, [36_992, 49_408, 66_048, 132_096]],
     ['float32', 'staged', 64, [24_704, 33_024, 66_048, 132_096]],
     ['float32', 'staged', 32, [12_416, 16_640, 33_280, 66_560]],
   ] as const)('%s %s of a depth of %i', (dtype, variant, depth, bytes) => {
@@ -97,8 +97,7 @@ describe('shared memory', () => {
     const rows = (depth: number, card: PlanDevice) =>
       tilePlans({ ...dense, depth }, 'staged', card).map(({ tile }) => tile);
     expect(rows(512, h200)).toContain(256);
-    expect(rows(512, a100)).toEqual([32, 64, 128]);
-    expect(rows(64, a100)).toContain(256);
+    expect(rows(512, a100)).toContain(256);
     expect(rows(64, a6000)).toEqual([32, 64, 128]);
     expect(rows(32, a6000)).toContain(256);
   });
@@ -108,7 +107,7 @@ describe('shared memory', () => {
     const { candidates } = selectSddmm({ ...dense, mapped }, a6000);
     expect(candidates.find(({ variant }) => variant === 'staged')).toEqual({
       variant: 'staged',
-      problem: 'needs 193 KiB of shared memory a block',
+      problem: 'needs 129 KiB of shared memory a block',
     });
     const tiles = { rows: 64, count: 64, items: 8, longest: 8, parts: 0, most: 8 } as const;
     const problem = spmmFeatures({ dtype: 'float32', tiles });

@@ -28,7 +28,7 @@ SddmmTiles read_tiles(CommandReader& in, const SparsePattern& pattern) {
   tiles.table = in.optional_int32_input("table of tiles", {tiles.count + 1, 4});
   tiles.shifts = in.optional_int32_input("shifts", {tiles.count, tiles.rows});
   tiles.entries = static_cast<const uint16_t*>(in.optional_input("entries", sizeof(uint16_t), {pattern.stored}));
-  tiles.units = in.optional_int32_input("units", {units});
+  tiles.units = in.optional_int32_input("units", {units, 2});
   if (tiles.rows > 0 && !(tiles.table && tiles.shifts && tiles.entries && tiles.units)) {
     CommandReader::fail("tiles", "are incomplete");
   }

@@ -34,7 +34,9 @@ struct SddmmTiles {
   const int32_t* table = nullptr;     // [count + 1, 4]: panel, tile in the panel, first entry, first unit; the last row ends both
   const int32_t* shifts = nullptr;    // [count, rows]: of each row, what makes elements of local indices
   const uint16_t* entries = nullptr;  // [stored]: row within the tile x 256 + column
-  const int32_t* units = nullptr;     // up to 4 elements of a row: first local index + elements x 65536
+  // [units, 2], up to 4 elements of a row: first local index + elements x 2^16 + row within the tile x 2^24; a byte a column within the
+  // tile, where there are fewer the last one again
+  const int32_t* units = nullptr;
 };
 
 // `batch` independent problems over one pattern; an operand whose stride is 0 is shared by all of them. Strides and leading

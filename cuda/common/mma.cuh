@@ -17,9 +17,10 @@ __device__ __forceinline__ void copy_async_16(uint32_t target, const void* sourc
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(copy ? 16 : 0) : "memory");
 }
 
-// As `copy_async_16`, of 4 bytes.
-__device__ __forceinline__ void copy_async_4(uint32_t target, const void* source, bool copy) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(target), "l"(source), "r"(copy ? 4 : 0) : "memory");
+// As `copy_async_16`, of 4, 8 or 16 bytes and through L1, where lanes that read the same bytes are served together.
+template <int kBytes>
+__device__ __forceinline__ void copy_async_cached(uint32_t target, const void* source, bool copy) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(target), "l"(source), "n"(kBytes), "r"(copy ? kBytes : 0) : "memory");
 }
 
 // Ends a group of copies (PTX ISA, "cp.async.commit_group").

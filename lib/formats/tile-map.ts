@@ -17,6 +17,7 @@ export interface HostTiles {
   readonly shifts: Int32Array;
   /** [stored] */
   readonly entries: Uint16Array;
+  /** [units, 2] */
   readonly units: Int32Array;
 }
 
@@ -36,7 +37,7 @@ export function mapTiles(
   const shifts = new Int32Array(count * tall);
   // An even number, as they are uploaded as int32.
   const entries = new Uint16Array(2 * Math.ceil(stored / 2));
-  const units = new Int32Array(mostUnits(stored, count, tall));
+  const units = new Int32Array(2 * mostUnits(stored, count, tall));
   const elements = new Int32Array(Math.ceil(columns / wide));
   const places = new Int32Array(elements.length);
   let [tile, unit] = [0, 0];
@@ -77,7 +78,11 @@ export function mapTiles(
           entries[base + local + size] >> 8 === row
         )
           ++size;
-        units[unit++] = local | (size << 16);
+        units[2 * unit] = local | (size << 16) | (row << 24);
+        let columns = 0;
+        for (let i = 0; i < unitElements; ++i)
+          columns |= (entries[base + local + Math.min(i, size - 1)] & 255) << (8 * i);
+        units[2 * unit++ + 1] = columns;
         local += size;
       }
       elements[column] = 0;
@@ -85,7 +90,7 @@ export function mapTiles(
     }
   }
   table.set([0, 0, stored, unit], 4 * count);
-  return { table, shifts, entries, units: units.subarray(0, unit) };
+  return { table, shifts, entries, units: units.subarray(0, 2 * unit) };
 }
 
 /** A row of a tile has one unit that is not full. */
@@ -121,7 +126,7 @@ export class TileMap {
       shifts,
       entries,
       units,
-      unitCount: host.units.length,
+      unitCount: host.units.length / 2,
     };
   }
 

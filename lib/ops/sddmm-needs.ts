@@ -34,10 +34,10 @@ const halfTiles: ByRows = {
 };
 const floatTiles: ByRows = { 32: memoryOf(32, 64, 6, 8), 64: memoryOf(64, 64, 3, 2) };
 const stagedTiles: ByRows = {
-  32: memoryOf(32, 64, 8, 0),
-  64: memoryOf(64, 64, 6, 0),
-  128: memoryOf(128, 128, 3, 0),
-  256: memoryOf(256, 256, 3, 0),
+  32: memoryOf(32, 64, 3, 0),
+  64: memoryOf(64, 64, 3, 0),
+  128: memoryOf(128, 128, 2, 0),
+  256: memoryOf(256, 256, 2, 0),
 };
 
 const nothing: CardNeeds = {};

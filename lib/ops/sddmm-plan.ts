@@ -205,8 +205,8 @@ function tilesProblem(features: SddmmFeatures, variant: TileVariant): string | u
   if (variant === 'warpgroups') {
     if (dtype === 'float32') return 'needs float16 or bfloat16';
     if (depth === 0) return 'needs a column of A and B';
+    if (!vectors) return 'needs rows of A and B at multiples of 16 bytes';
   }
-  if (variant !== 'tiles' && !vectors) return 'needs rows of A and B at multiples of 16 bytes';
   if (stored === 0) return 'needs a stored element';
   const worthwhile = tileShapes.map((_, i) => storesEnough(features, i));
   if (!worthwhile.includes(true)) {

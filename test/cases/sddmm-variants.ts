@@ -101,20 +101,25 @@ const tileEdges: readonly Shape[] = [
 // Depths at which rows are not aligned.
 const scalarEdges: readonly Shape[] = [
   [33, 65, 1],
+  [70, 90, 3],
+  [70, 90, 13],
+  [70, 90, 27],
   [64, 64, 7],
   [129, 130, 33],
   [40, 70, 65],
   [20, 129, 131],
 ];
 
-/** The kernel of tiles that needs aligned rows. */
-const aligned = (dtype: FloatDType) => (dtype === 'float32' ? 'staged' : 'warpgroups');
+function variantsOf(dtype: FloatDType, vectors: boolean): ('tiles' | 'staged' | 'warpgroups')[] {
+  if (dtype === 'float32') return ['tiles', 'staged'];
+  return vectors ? ['tiles', 'warpgroups'] : ['tiles'];
+}
 
 function tileSpecs(dtype: FloatDType): SddmmSpec[] {
   const specs: SddmmSpec[] = [];
   const plansOf = (depth: number, vectors: boolean): SddmmPlan[] =>
     // As if enough were stored for every shape.
-    (vectors ? (['tiles', aligned(dtype)] as const) : (['tiles'] as const)).flatMap((variant) => [
+    variantsOf(dtype, vectors).flatMap((variant) => [
       ...tilePlans({ ...features(dtype, depth, vectors), stored: 1e6 }, variant, h200),
     ]);
   for (const plan of plansOf(1, false)) {
@@ -132,6 +137,10 @@ function tileSpecs(dtype: FloatDType): SddmmSpec[] {
     // More units than a block sums at once; more elements than are loaded early.
     specs.push({ pattern: csr(90, 200, 'full'), depth: 24, dtype, forced });
     specs.push({ pattern: csr(300, 260, 'full'), depth: 72, dtype, forced });
+    // Rows of one chunk, two and more: those of a stage are filled with copies.
+    for (const depth of [4, 8, 16, 24].map((floats) => (dtype === 'float32' ? floats : 2 * floats))) {
+      specs.push({ pattern: csr(150, 290, 'skewed', 0.2), depth, dtype, forced });
+    }
     specs.push({ pattern: csr(150, 290, 'skewed', 0.2), depth: 40, dtype, forced });
     specs.push({ pattern: csr(150, 290, 'lastColumn'), depth: 40, dtype, forced });
     specs.push({ pattern: csr(150, 290, 'empty'), depth: 40, dtype, forced });
@@ -206,8 +215,9 @@ function paddedSpecs(dtype: FloatDType): SddmmSpec[] {
     const given = { ...features(dtype, Math.ceil(depth / vector) * vector, true), stored: 1e6 };
     const kernels = [
       ...[...gatherPlans(given)].filter(({ splits }) => splits === 1).slice(-2),
-      ...tilePlans(given, 'tiles', h200),
-      ...(depth > 0 ? tilePlans(given, aligned(dtype), h200) : []),
+      ...variantsOf(dtype, true)
+        .filter((variant) => depth > 0 || variant === 'tiles')
+        .flatMap((variant) => [...tilePlans(given, variant, h200)]),
     ];
     kernels.forEach((kernel, i) => {
       const forced = named({ ...kernel, padded: true });

@@ -56,7 +56,7 @@ bool has_tile(DType dtype, const SddmmPlan& plan) {
   const bool vectors = plan.vector * static_cast<int>(dtype_bytes(dtype)) == kVectorBytes;
   if (!vectors && plan.vector != 1) return false;
   if (plan.variant == SddmmVariant::kStaged) {
-    return dtype == DType::kFloat32 && vectors && (tile == 32 || tile == 64 || tile == 128 || tile == 256);
+    return dtype == DType::kFloat32 && (tile == 32 || tile == 64 || tile == 128 || tile == 256);
   }
   if (plan.variant == SddmmVariant::kWarpgroups) return dtype != DType::kFloat32 && vectors && tile == 128;
   return tile == 32 || tile == 64 || (tile == 128 && dtype != DType::kFloat32);

@@ -3,11 +3,12 @@
 // Tiling    a block computes the elements that the mask stores in one tile: it brings 32 columns at a time of the tile's rows of A and B
 //           into shared memory, in kStages stages. A lane sums up to 4 elements of a row (a "unit"), so that a chunk of A serves 4
 //           products. Lane l takes the eight chunks of a stage in the order c ^ l % 8: whatever rows of B the lanes read,
-//           they meet all banks. Grid x: tiles, y: batch.
+//           they meet all banks. Operands of 1, 2 or 4 chunks fill a stage's rows with copies of themselves, and a lane takes as
+//           many of its order. Grid x: tiles, y: batch.
 // Memory    shared: min(steps, kStages) (kRows + kColumns) 128 bytes
 // Roofline  5 chunks from shared memory for 16 multiply-adds: 26 a clock and multiprocessor; below that, rows of A and B once a tile from L2
 // Numerics  float32, each element by one lane, in an order that its place in the tile decides: bitwise repeatable; |error| <= (k + 2) 2^-24 sum |a b|, then one rounding
-// Requires  k, lda, ldb and the strides multiples of 4, 16-byte aligned bases
+// Requires  vector 4: k, lda, ldb and the strides multiples of 4, 16-byte aligned bases
 // Source    row tiles in shared memory as in ASpT (Hong et al. 2019); rotated chunks instead of padding or sorting
 #pragma once
 
@@ -30,46 +31,50 @@ struct StagedShape {
   static constexpr int kPassUnits = kUnits * kThreads;
 };
 
-// A unit and where its rows lie in a stage.
+// A unit as the map holds it; all 0 for none.
 struct Unit {
-  uint32_t packed;             // as the map holds it; 0 for none
-  uint32_t a, b[kUnitElements];  // bytes from the stage
+  uint32_t place, columns;
 
-  __device__ __forceinline__ int first() const { return packed & 0xffff; }
-  __device__ __forceinline__ int count() const { return packed >> 16; }
-  __device__ __forceinline__ int row() const { return a / kStageRowBytes; }
+  __device__ __forceinline__ int first() const { return place & 0xffff; }
+  __device__ __forceinline__ int count() const { return place >> 16 & 0xff; }
+  __device__ __forceinline__ int row() const { return place >> 24; }
+  __device__ __forceinline__ int column(int element) const { return columns >> 8 * element & 0xff; }
 };
 
-__device__ __forceinline__ Unit make_unit(const SddmmParams& p, const BlockTile& tile, int rows, int index) {
-  Unit unit;
-  unit.packed = index < tile.units ? p.tiles.units[tile.first_unit + index] : 0;
-  const uint32_t rotation = threadIdx.x % kStageChunks * kVectorBytes;
-  const uint16_t* entries = p.tiles.entries + tile.first_entry + unit.first();
-  unit.a = rotation;
-#pragma unroll
-  for (int i = 0; i < kUnitElements; ++i) {
-    // Where there are fewer, the last one is summed again and not written.
-    const uint32_t entry = unit.packed != 0 ? entries[min(i, unit.count() - 1)] : 0;
-    if (i == 0) unit.a = (entry >> 8) * kStageRowBytes + rotation;
-    unit.b[i] = (rows + (entry & 255)) * kStageRowBytes + rotation;
-  }
-  return unit;
+__device__ __forceinline__ Unit load_unit(const SddmmParams& p, const BlockTile& tile, int index) {
+  if (index >= tile.units) return {};
+  const uint2 unit = reinterpret_cast<const uint2*>(p.tiles.units)[tile.first_unit + index];
+  return {unit.x, unit.y};
 }
 
-__device__ __forceinline__ void multiply_unit(const unsigned char* stage, const Unit& unit, float (&sums)[kUnitElements]) {
-#pragma unroll 2
-  for (int chunk = 0; chunk < kStageChunks; ++chunk) {
-    const auto left = *reinterpret_cast<const Pack<float, 4>*>(stage + (unit.a ^ (chunk * kVectorBytes)));
+// Adds the products of `chunks` chunks of a stage: kRows rows of A, and those of B after them.
+template <int kRows>
+__device__ __forceinline__ void multiply_unit(const unsigned char* stage, int chunks, const Unit& unit, float (&sums)[kUnitElements]) {
+  const uint32_t rotation = threadIdx.x % kStageChunks * kVectorBytes;
+  const uint32_t a = unit.row() * kStageRowBytes + rotation;
+  uint32_t b[kUnitElements];
+#pragma unroll
+  for (int i = 0; i < kUnitElements; ++i) b[i] = (kRows + unit.column(i)) * kStageRowBytes + rotation;
+#pragma unroll 1
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    const auto left = *reinterpret_cast<const Pack<float, 4>*>(stage + (a ^ (chunk * kVectorBytes)));
 #pragma unroll
     for (int i = 0; i < kUnitElements; ++i) {
-      const auto right = *reinterpret_cast<const Pack<float, 4>*>(stage + (unit.b[i] ^ (chunk * kVectorBytes)));
+      const auto right = *reinterpret_cast<const Pack<float, 4>*>(stage + (b[i] ^ (chunk * kVectorBytes)));
 #pragma unroll
       for (int v = 0; v < 4; ++v) sums[i] = fmaf(left.items[v], right.items[v], sums[i]);
     }
   }
 }
 
-template <typename Shape>
+// Chunks of a row that differ in a stage: a power of two.
+__device__ __forceinline__ int distinct_chunks(int64_t depth) {
+  int chunks = 1;
+  while (chunks < kStageChunks && chunks * 4 < depth) chunks *= 2;
+  return chunks;
+}
+
+template <typename Shape, bool kVectors>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_staged_kernel(const SddmmParams p) {
   constexpr int kRows = Shape::kRows;
   constexpr int kColumns = Shape::kColumns;
@@ -82,19 +87,18 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_staged_
   const BlockTile tile = find_tile(p, blockIdx.x);
   const int2 origin = tile_origin<kRows, kColumns>(p, blockIdx.x);
   copy_shifts<kRows, kThreads>(p, blockIdx.x, shifts);
+  const int chunks = distinct_chunks(p.depth);
   follow_previous_kernel();
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
-    const StagePipeline<float, Shape, false, true> pipeline(p, problem, origin, stages);
+    const StagePipeline<float, Shape, true, kVectors> pipeline(p, problem, origin, stages, chunks);
     // Almost always one pass.
     for (int first_unit = 0; first_unit < tile.units; first_unit += Shape::kPassUnits) {
       pipeline.begin();
       // In the shadow of the copies.
       Unit units[kUnits];
 #pragma unroll
-      for (int j = 0; j < kUnits; ++j) {
-        units[j] = make_unit(p, tile, kRows, first_unit + j * kThreads + static_cast<int>(threadIdx.x));
-      }
+      for (int j = 0; j < kUnits; ++j) units[j] = load_unit(p, tile, first_unit + j * kThreads + static_cast<int>(threadIdx.x));
       // The same for all lanes of a warp.
       const int warp_unit = first_unit + static_cast<int>(threadIdx.x) / kWarpSize * kWarpSize;
 
@@ -102,7 +106,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_staged_
       pipeline.run([&](const unsigned char* stage) {
 #pragma unroll
         for (int j = 0; j < kUnits; ++j) {
-          if (warp_unit + j * kThreads < tile.units) multiply_unit(stage, units[j], sums[j]);
+          if (warp_unit + j * kThreads < tile.units) multiply_unit<kRows>(stage, chunks, units[j], sums[j]);
         }
       });
 #pragma unroll
@@ -118,8 +122,10 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_staged_
 }
 
 template <typename Shape>
-Status launch_staged_kernel(const SddmmParams& params, const LaunchContext& context) {
-  return launch(context, sddmm_staged_kernel<Shape>, tile_launch<Shape>(params, 0), params);
+Status launch_staged_shape(const SddmmParams& params, const LaunchContext& context) {
+  const LaunchShape shape = tile_launch<Shape>(params, 0);
+  return params.plan.vector == 1 ? launch(context, sddmm_staged_kernel<Shape, false>, shape, params)
+                                 : launch(context, sddmm_staged_kernel<Shape, true>, shape, params);
 }
 
 }  // namespace warptile::sddmm_kernels

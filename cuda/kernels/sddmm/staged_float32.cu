@@ -7,13 +7,13 @@ namespace warptile::sddmm_kernels {
 Status launch_staged(const SddmmParams& params, const LaunchContext& context) {
   switch (params.plan.tile) {
     case 32:
-      return launch_staged_kernel<StagedShape<32, 64, 128, 2, 8, 2>>(params, context);
+      return launch_staged_shape<StagedShape<32, 64, 128, 2, 3, 8>>(params, context);
     case 64:
-      return launch_staged_kernel<StagedShape<64, 64, 256, 2, 6, 2>>(params, context);
+      return launch_staged_shape<StagedShape<64, 64, 128, 4, 3, 6>>(params, context);
     case 128:
-      return launch_staged_kernel<StagedShape<128, 128, 256, 4, 3, 2>>(params, context);
+      return launch_staged_shape<StagedShape<128, 128, 256, 2, 2, 4>>(params, context);
     default:
-      return launch_staged_kernel<StagedShape<256, 256, 512, 2, 3, 1>>(params, context);
+      return launch_staged_shape<StagedShape<256, 256, 512, 2, 2, 2>>(params, context);
   }
 }
 

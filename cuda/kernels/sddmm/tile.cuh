@@ -50,28 +50,35 @@ __device__ __forceinline__ void copy_shifts(const SddmmParams& p, int64_t index,
   if (chunk < kRows) copy_async_16(shared_address(shifts + chunk), p.tiles.shifts + index * kRows + chunk, true);
 }
 
-// Copies rows of a dense operand, 128 bytes a step: eight threads share a row. With kSwizzle chunk c of row r lies at c ^ (r % 8). Zeros beyond the operand.
-template <typename T, int kRows, int kThreads, bool kSwizzle, bool kVectors>
+// Copies rows of a dense operand, 128 bytes a step: eight threads share a row. Zeros beyond the operand. Chunk c of row r lies at c ^ (r % 8) or,
+// with kRepeats, at c, and the first `distinct` chunks, a power of two, fill the row again and again.
+template <typename T, int kRows, int kThreads, bool kRepeats, bool kVectors>
 class RowCopies {
  public:
-  __device__ __forceinline__ RowCopies(const T* source, int first, int64_t rows, int64_t stride) {
+  __device__ __forceinline__ RowCopies(const T* source, int first, int64_t rows, int64_t stride, int distinct = kStageChunks)
+      : distinct_(distinct) {
     const int chunk = threadIdx.x % kStageChunks;
     const int row = threadIdx.x / kStageChunks;
-    place_ = row * kStageRowBytes + (kSwizzle ? chunk ^ (row % kStageChunks) : chunk) * kVectorBytes;
+    place_ = row * kStageRowBytes + (kRepeats ? chunk : chunk ^ (row % kStageChunks)) * kVectorBytes;
     rows_ = static_cast<int>(rows) - first - row;
-    from_ = source + (static_cast<int64_t>(first) + row) * stride + chunk * kChunk;
+    column_ = (chunk & (distinct - 1)) * kChunk;
+    from_ = source + (static_cast<int64_t>(first) + row) * stride + column_;
   }
 
   // Columns from `depth` on, of `columns`. `stride` is that of the constructor.
   __device__ __forceinline__ void begin(unsigned char* target, int64_t stride, int64_t depth, int64_t columns) const {
-    const int64_t left = columns - depth - threadIdx.x % kStageChunks * kChunk;
+    const int64_t left = columns - depth - column_;
+    const T* from = from_ + depth;
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) {
+    for (int i = 0; i < kEach; ++i, from += kTogether * stride) {
       unsigned char* to = target + place_ + i * kTogether * kStageRowBytes;
       const bool inside = i * kTogether < rows_ && left > 0;
-      const T* from = from_ + i * kTogether * stride + depth;
       if constexpr (kVectors) {
-        copy_async_16(shared_address(to), inside ? from : from_, inside);
+        if (kRepeats && distinct_ < kStageChunks) copy_async_cached<kVectorBytes>(shared_address(to), inside ? from : from_, inside);
+        else copy_async_16(shared_address(to), inside ? from : from_, inside);
+      } else if constexpr (sizeof(T) == 4) {
+#pragma unroll
+        for (int v = 0; v < kChunk; ++v) copy_async_cached<4>(shared_address(to) + v * sizeof(T), inside ? from + v : from_, inside && v < left);
       } else {
         Pack<T, kChunk> pack;
 #pragma unroll
@@ -87,19 +94,22 @@ class RowCopies {
   static constexpr int kEach = kRows / kTogether;
   static_assert(kRows % kTogether == 0 && kTogether % kStageChunks == 0, "a thread's rows share a place in the swizzle");
   const T* from_;
+  int distinct_;
   int rows_;  // from the thread's first row on
+  int column_;
   int place_;
 };
 
 // The rows of A and B of one tile, Shape::kDepth columns a step, through Shape::kStages stages of shared memory: kRows rows of A in a
 // stage, and kColumns of B after them.
-template <typename T, typename Shape, bool kSwizzle, bool kVectors>
+template <typename T, typename Shape, bool kRepeats, bool kVectors>
 class StagePipeline {
  public:
-  __device__ __forceinline__ StagePipeline(const SddmmParams& p, int64_t problem, int2 origin, unsigned char* stages)
+  __device__ __forceinline__ StagePipeline(const SddmmParams& p, int64_t problem, int2 origin, unsigned char* stages,
+                                           int distinct = kStageChunks)
       : p_(p),
-        a_(static_cast<const T*>(p.a) + problem * p.a_stride, origin.x, p.pattern.rows, p.lda),
-        b_(static_cast<const T*>(p.b) + problem * p.b_stride, origin.y, p.pattern.columns, p.ldb),
+        a_(static_cast<const T*>(p.a) + problem * p.a_stride, origin.x, p.pattern.rows, p.lda, distinct),
+        b_(static_cast<const T*>(p.b) + problem * p.b_stride, origin.y, p.pattern.columns, p.ldb, distinct),
         stages_(stages),
         steps_(static_cast<int>((p.depth + Shape::kDepth - 1) / Shape::kDepth)) {}
 
@@ -136,8 +146,8 @@ class StagePipeline {
   }
 
   const SddmmParams& p_;
-  const RowCopies<T, Shape::kRows, Shape::kThreads, kSwizzle, kVectors> a_;
-  const RowCopies<T, Shape::kColumns, Shape::kThreads, kSwizzle, kVectors> b_;
+  const RowCopies<T, Shape::kRows, Shape::kThreads, kRepeats, kVectors> a_;
+  const RowCopies<T, Shape::kColumns, Shape::kThreads, kRepeats, kVectors> b_;
   unsigned char* const stages_;
   const int steps_;
 };

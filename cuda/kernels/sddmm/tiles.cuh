@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? 2 : 1) sddmm_tile_
   follow_previous_kernel();
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
-    const StagePipeline<T, Shape, true, kVectors> pipeline(p, problem, origin, stages);
+    const StagePipeline<T, Shape, false, kVectors> pipeline(p, problem, origin, stages);
     pipeline.begin();
     // In the shadow of the copies.
     const ElementWriter<T, kThreads> writer(p, tile);

@@ -75,7 +75,7 @@ __device__ __forceinline__ void multiply_float_stage(const unsigned char* stage,
 }
 
 template <typename Shape, bool kVectors>
-__global__ void __launch_bounds__(Shape::kThreads, kVectors ? Shape::kBlocks : 1) sddmm_float_tile_kernel(const SddmmParams p) {
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_float_tile_kernel(const SddmmParams p) {
   constexpr int kRows = Shape::kRows;
   constexpr int kColumns = Shape::kColumns;
   constexpr int kThreads = Shape::kThreads;
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kVectors ? Shape::kBlocks : 1
   follow_previous_kernel();
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
-    const StagePipeline<float, Shape, true, kVectors> pipeline(p, problem, origin, stages);
+    const StagePipeline<float, Shape, false, kVectors> pipeline(p, problem, origin, stages);
     pipeline.begin();
     // In the shadow of the copies.
     const ElementWriter<float, kThreads> writer(p, tile);

@@ -106,7 +106,7 @@ __device__ __forceinline__ void load_float_stage(const FloatTileParams& p, const
       copy_async_16(target_b + i * Shape::kN * 4, left > 0 ? source : p.b, left > 0);
     } else {
 #pragma unroll 1
-      for (int j = 0; j < 4; ++j) copy_async_4(target_b + (i * Shape::kN + j) * 4, left > j ? source + j : p.b, left > j);
+      for (int j = 0; j < 4; ++j) copy_async_cached<4>(target_b + (i * Shape::kN + j) * 4, left > j ? source + j : p.b, left > j);
     }
   }
 }

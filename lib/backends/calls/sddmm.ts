@@ -33,7 +33,7 @@ export interface SddmmTiles {
   readonly shifts: View;
   /** uint16 [stored], as int32 */
   readonly entries: View;
-  /** int32 [unitCount] */
+  /** int32 [unitCount, 2] */
   readonly units: View;
   readonly unitCount: number;
 }
