@@ -37,7 +37,7 @@ describe('selectSddmm', () => {
         132,
         plan,
       );
-    expect(timeOf(40)).toBeGreaterThan(0.95 * timeOf(64));
+    expect(timeOf(40)).toBeGreaterThan(0.9 * timeOf(64));
   });
 
   it.each<[string, Partial<SddmmFeatures>, string]>([
@@ -162,7 +162,7 @@ describe('selectSddmm', () => {
     const plan = { variant: 'rows', vector: 4, lanes: 8, splits: 1, tile: 0, padded: false } as const;
     const rowsTime = (change: Partial<SddmmFeatures>): number =>
       sddmmTime(features({ dtype: 'float32', depth: 52, ...change }), h200.multiprocessors, plan);
-    expect(rowsTime({ lines: false })).toBeGreaterThan(1.4 * rowsTime({ lines: true }));
+    expect(rowsTime({ lines: false })).toBeGreaterThan(1.2 * rowsTime({ lines: true }));
     // uniform-3580x15989-d0.0699, which takes 127 us: 832 MB of rows of B.
     const long = { rows: 3580, columns: 15_989, stored: 4_000_878, longestRow: 1230 };
     expect(rowsTime({ ...long, tiles: [28_000, 14_000, 3500, 882] })).toBeGreaterThan(87);

@@ -7,7 +7,7 @@ import { lackOf, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
 import { sddmmNeeds } from './sddmm-needs.js';
-import { residentWarpsOf, sddmmTime, segmentOf } from './sddmm-time.js';
+import { sddmmTime, segmentOf } from './sddmm-time.js';
 
 /** What the choice depends on. */
 export interface SddmmFeatures {
@@ -48,7 +48,7 @@ export function selectSddmm(
 }
 
 /** Microseconds besides: the first rows of A and B are waited for twice. */
-const copyWait = 0.5;
+const copyWait = 0.3;
 
 /** @internal The problem on copies of A and B, and the microseconds of making them; none where rows begin at multiples of 16 bytes. */
 export function paddedSddmm(features: SddmmFeatures): Padded<SddmmFeatures> | undefined {
@@ -112,9 +112,6 @@ function segments({ format, stored, depth, batch, dtype }: SddmmFeatures): Sddmm
   return { variant: 'segments', plan: none, us, problem: undefined };
 }
 
-/** Warps of a multiprocessor that hide each other's waits. */
-const enoughWarps = 16;
-
 /** Gathered rows are walked with 32 bits. */
 const longestGathered = 2 ** 31 - 1;
 
@@ -127,9 +124,7 @@ function gatherProblem({ format, depth, dtype }: SddmmFeatures): string | undefi
 /** One of `rows` and of `gather`: the best of each. */
 function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[] {
   const problem = gatherProblem(features);
-  const plans = [...gatherPlans(features)].filter(
-    (plan) => splitsPay(plan, features, multiprocessors) && !losesLines(plan, features),
-  );
+  const plans = [...gatherPlans(features)];
   const time = (plan: SddmmPlan): number => sddmmTime(features, multiprocessors, plan);
   return (['rows', 'gather'] as const).map((variant) =>
     bestOf(
@@ -139,37 +134,6 @@ function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[]
       time,
     ),
   );
-}
-
-/**
- * Whether half as many warps would leave multiprocessors idle. Warps that sweep neighbouring rows together share rows of B, and those of one
- * wave start together; where rows are of about the same length, nothing is gained by a second one. Lanes that load single elements or pairs
- * are slow enough for more warps to pay.
- */
-function splitsPay(
-  { splits, lanes, vector }: SddmmPlan,
-  features: SddmmFeatures,
-  multiprocessors: number,
-): boolean {
-  const { rows, batch, stored, longestRow } = features;
-  if (splits === 1 || vector <= 2) return true;
-  const resident = residentWarpsOf('rows', vector)[lanes];
-  const skewed = longestRow * rows > 3 * stored;
-  const enough = skewed ? enoughWarps : Math.min(enoughWarps, 0.8 * resident);
-  return (rows * batch * splits) / 2 < enough * multiprocessors;
-}
-
-/**
- * Whether lanes read less than a line of each row of B at a step: over a long sweep L1 loses the rest before they come to it. Four lanes
- * read half a line, of pairs a quarter, eight lanes of single elements that or less, and a lane alone an element.
- */
-function losesLines({ variant, vector, lanes, splits }: SddmmPlan, { dtype, depth }: SddmmFeatures): boolean {
-  if (vector === 1) return lanes === 8 ? depth > 160 : lanes === 1 && variant === 'gather' && depth > 8;
-  if (lanes !== 4) return false;
-  if (vector === 2) return depth > 160;
-  return variant === 'rows'
-    ? splits === 1 && dtype === 'float32' && depth >= 128
-    : depth * dtypeInfo[dtype].bytes >= 1024;
 }
 
 /** @internal Every plan by rows or elements that has a kernel and lanes for the depth. */
