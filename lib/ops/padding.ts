@@ -3,6 +3,7 @@
 import type { Found } from '../planning/choice.js';
 import type { Estimate } from '../planning/tuning.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
+import { wholeVector } from './vectors.js';
 
 /** Of all copies of a call. */
 const mostBytes = 2 ** 30;
@@ -19,7 +20,7 @@ const copying = {
 
 /** Columns of a copy: whole vectors of 16 bytes. */
 export function paddedColumns(columns: number, dtype: FloatDType): number {
-  const vector = 16 / dtypeInfo[dtype].bytes;
+  const vector = wholeVector(dtype);
   return Math.ceil(columns / vector) * vector;
 }
 

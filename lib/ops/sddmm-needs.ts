@@ -44,12 +44,16 @@ const nothing: CardNeeds = {};
 /** And memory, which all such cards have. */
 const hopper: CardNeeds = { clusters: true };
 
+/** In which the rows of a tile are brought along the depth. */
+export const stageSteps = (dtype: FloatDType, depth: number): number =>
+  Math.max(1, Math.ceil((depth * dtypeInfo[dtype].bytes) / stageRowBytes));
+
 /** Tiles and staged: matches tile_launch of cuda/kernels/sddmm/tile.cuh. Every card has the memory of the others. */
 export function sddmmNeeds({ variant, tile }: SddmmPlan, dtype: FloatDType, depth: number): CardNeeds {
   if (tile === 0) return nothing;
   if (variant === 'warpgroups') return hopper;
   const tiles = variant === 'staged' ? stagedTiles : dtype === 'float32' ? floatTiles : halfTiles;
   const { stages, stage, sums, shifts } = tiles[tile];
-  const steps = Math.max(1, Math.ceil((depth * dtypeInfo[dtype].bytes) / stageRowBytes));
-  return { clusters: false, sharedMemory: Math.max(Math.min(steps, stages) * stage, sums) + shifts };
+  const brought = Math.min(stageSteps(dtype, depth), stages) * stage;
+  return { clusters: false, sharedMemory: Math.max(brought, sums) + shifts };
 }

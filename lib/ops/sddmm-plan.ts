@@ -8,6 +8,7 @@ import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
 import { sddmmNeeds } from './sddmm-needs.js';
 import { sddmmTime, segmentOf } from './sddmm-time.js';
+import { wholeVector } from './vectors.js';
 
 /** What the choice depends on. */
 export interface SddmmFeatures {
@@ -220,7 +221,7 @@ export function tilePlans(
 }
 
 function everyTilePlan(features: SddmmFeatures, variant: TileVariant): readonly SddmmPlan[] {
-  const vector = features.vectors ? 16 / dtypeInfo[features.dtype].bytes : 1;
+  const vector = features.vectors ? wholeVector(features.dtype) : 1;
   const plans: SddmmPlan[] = [];
   for (const tile of tileRowsOf(variant, features.dtype)) {
     const index = tileShapes.findIndex(({ rows }) => rows === tile);

@@ -2,11 +2,13 @@
 
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import { tileShapes } from '../formats/tile-shapes.js';
+import { reservedBytes } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { lineBytes, sectorBytes } from './cache-lines.js';
 import { sddmmCosts } from './sddmm-costs.js';
-import { sddmmNeeds } from './sddmm-needs.js';
+import { sddmmNeeds, stageSteps } from './sddmm-needs.js';
 import type { SddmmFeatures } from './sddmm-plan.js';
+import { vectorBytes } from './vectors.js';
 
 /** The H200's, which the times were fitted on. */
 const fittedMultiprocessors = 132;
@@ -79,7 +81,7 @@ function distinctShare(rows: number, density: number): number {
   return density > 0 ? Math.min(1, (1 - (1 - density) ** rows) / (rows * density)) : 1;
 }
 
-// B is near where it fits the part of L2 of a multiprocessor's side beside all else, and far where most of it does not.
+// Bytes of B up to which rows of it are near in L2, and from which on most are far.
 const nearBytes = 2e6;
 const farBytes = 20e6;
 
@@ -126,24 +128,21 @@ function gatherTerms(features: SddmmFeatures, multiprocessors: number, plan: Sdd
   const launched = (warps / 1000) * scale;
   const millions = (stored / 1e6) * scale;
   const gathered = millions * unitsAcross(sectorBytes, rowBytes, rowBytes, lines) * sectorBytes;
-  // Of the rows whose warps run together on a multiprocessor.
+  // Warps that run together on a multiprocessor, and of a row; what their rows have in common is gathered once.
   const together = Math.min(resident, Math.max(1, warps / multiprocessors));
   const perRow = variant === 'gather' ? Math.max(1, stored / Math.max(1, rows)) / segment : splits;
   const density = Math.min(0.999, stored / (tiles[0] * tileShapes[0].rows * tileShapes[0].columns));
   const share = distinctShare(Math.max(1, together / perRow), density);
+  // Elements of a warp; the lines of B that lanes are in the middle of where they read less than one at a step.
   const inWarp = variant === 'gather' ? segment : Math.min(segment, stored / Math.max(1, rows) / splits);
   const walked = stepBytes < lineBytes ? share * together * inWarp : 0;
-  const memory = [
-    gathered,
-    gathered * share,
-    gathered * share * farShare(columns * rowBytes),
-    millions * linesOfRow(rowBytes, stepBytes, lines),
-    waves,
-  ];
+  const distinct = gathered * share;
+  const memory = [gathered, distinct, distinct * farShare(columns * rowBytes)];
   const lost = millions * (steps - 1) * sectorBytes * lostShare(walked);
   // At most one row of B a tile's column.
   const ofTiles = gathered * Math.min(1, (tiles[0] * tileShapes[0].columns) / Math.max(1, stored));
-  const shared = [...memory, lost, ofTiles, wholeWaves - 1];
+  const touched = millions * linesOfRow(rowBytes, stepBytes, lines);
+  const shared = [...memory, touched, waves, lost, ofTiles, wholeWaves - 1];
   if (variant === 'gather') {
     const search = Math.log2(Math.max(1, rows)) / 10;
     const own = ownSearchSteps(features);
@@ -165,13 +164,9 @@ function gatherTerms(features: SddmmFeatures, multiprocessors: number, plan: Sdd
     swept,
     swept * steps,
     // Warps of one wave sweep their rows in step, and the L2 cache sends what they ask for together once.
-    ...memory.slice(0, 3).map((term) => (wholeWaves > 1 ? term : 0)),
+    ...memory.map((term) => (wholeWaves > 1 ? term : 0)),
   ];
 }
-
-/** Bytes of a row in a stage, and of what lanes load of it at once. */
-const stageBytes = 128;
-const vectorBytes = 16;
 
 /** Units of `staged` that a block sums at once: matches StagedShape of cuda/kernels/sddmm/staged_float32.cu. */
 const unitsAtOnce: ByRows = { 32: 256, 64: 512, 128: 512, 256: 1024 };
@@ -182,14 +177,12 @@ const mostBlocks = {
   warpgroups: 2,
 } as const;
 const multiprocessorMemory = 227 * 1024;
-/** Of a block, that the runtime takes. */
-const reservedMemory = 1024;
 
 function residentBlocks(plan: SddmmPlan, dtype: FloatDType, depth: number): number {
   if (plan.variant === 'warpgroups') return mostBlocks.warpgroups;
   const most: ByRows = mostBlocks.tiles[dtype === 'float32' ? 'float32' : 'half'];
   const { sharedMemory = 0 } = sddmmNeeds(plan, dtype, depth);
-  return Math.min(most[plan.tile], Math.floor(multiprocessorMemory / (sharedMemory + reservedMemory)));
+  return Math.min(most[plan.tile], Math.floor(multiprocessorMemory / (sharedMemory + reservedBytes)));
 }
 
 /** Kernels by tiles: what the weights of `sddmmCosts` are microseconds of. */
@@ -198,7 +191,7 @@ function tileTerms(features: SddmmFeatures, multiprocessors: number, plan: Sddmm
   const { variant, tile } = plan;
   const count = tiles[tileShapes.findIndex(({ rows }) => rows === tile)];
   const rowBytes = depth * dtypeInfo[dtype].bytes;
-  const steps = Math.max(1, Math.ceil(rowBytes / stageBytes));
+  const steps = stageSteps(dtype, depth);
   // Blocks of a multiprocessor on average, and of the one that has most; thousands of elements of them and of a block.
   const mean = (count * batch) / multiprocessors;
   const most = Math.ceil(mean);

@@ -23,6 +23,7 @@ import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from './sddmm-plan
 import { rowStep } from './sddmm-time.js';
 import { tunedSddmmPlan } from './sddmm-tuned.js';
 import { batchOf, checkDense, checkOutMatrix, commonBatch } from './sparse-operands.js';
+import { vectorBytes } from './vectors.js';
 
 export interface SddmmOptions<M extends SparseMatrix = SparseMatrix> {
   /** S: a matrix over the pattern of `mask`, made by `mask.withValues`. Its values are overwritten. */
@@ -42,7 +43,6 @@ export interface SddmmOptions<M extends SparseMatrix = SparseMatrix> {
 export type SddmmExplanation = Explanation<SddmmVariant>;
 
 const optionKeys = ['out', 'alpha', 'scaleByMask', 'variant'];
-const vectorBytes = 16;
 
 /**
  * Sampled dense-dense product: S = alpha (A B^T), only at the stored elements of `mask` [m, n], for dense A [m, k] and

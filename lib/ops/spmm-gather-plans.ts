@@ -8,6 +8,7 @@ import { memoryTimes } from './spmm-memory.js';
 import { piecesShare, piecesTime, sectorsShare } from './spmm-pieces.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { exponentOf, overlapped } from './spmm-time.js';
+import { wholeVector } from './vectors.js';
 
 // The model: a launch, and then the longest of five, with a share of the others, since they overlap only in part.
 //   rounds       the chain of loads of the longest row
@@ -52,7 +53,7 @@ export function splitTime(
   memory = memoryTimes(features),
 ): number {
   const { dtype, rows, stored, longestRow, width, batch, vectors } = features;
-  const vector = vectors ? 16 / dtypeInfo[dtype].bytes : 1;
+  const vector = vectors ? wholeVector(dtype) : 1;
   const lanes = width <= 8 * vector ? 8 : 32;
   const warpsAcross = (Math.ceil(width / (lanes * vector)) * batch * lanes) / 32;
   const { split } = model;

@@ -1,7 +1,7 @@
 // The kernel of spmm that keeps a panel of B in shared memory: its plans, and how long they take.
 
 import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
-import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
+import { mostInGrid, type PlanDevice, reservedBytes } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { exponentOf, overlapped, wavesOf } from './spmm-time.js';
 
@@ -51,9 +51,6 @@ const model = {
   clusterStep: 0.7987,
   reached: { 1: 1, 2: 1, 4: 0.591, 8: 0.578 } as Readonly<Record<number, number>>,
 };
-
-/** What a multiprocessor keeps for each of its blocks, beside what they may have. */
-const reservedBytes = 1024;
 
 /** @internal */
 export function panelTime(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {

@@ -12,6 +12,9 @@ export interface PlanDevice {
   readonly sharedMemory: number;
 }
 
+/** Bytes that a multiprocessor keeps for each of its blocks, beside what they may have. */
+export const reservedBytes = 1024;
+
 /** The CPU plans as an H200 would, so that what is tested there is what runs. */
 export function planDevice({ info }: Device): PlanDevice {
   const [major] = info.computeCapability ?? [9];
