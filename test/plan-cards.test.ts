@@ -97,7 +97,9 @@ describe('shared memory', () => {
     const rows = (depth: number, card: PlanDevice) =>
       tilePlans({ ...dense, depth }, 'staged', card).map(({ tile }) => tile);
     expect(rows(512, h200)).toContain(256);
-    expect(rows(512, a100)).toContain(256);
+    expect(rows(512, a100)).toEqual([32, 64, 128, 256]);
+    expect(rows(64, a100)).toContain(256);
+    expect(rows(512, a6000)).toEqual([32, 64, 128]);
     expect(rows(64, a6000)).toEqual([32, 64, 128]);
     expect(rows(32, a6000)).toContain(256);
   });

@@ -31,13 +31,13 @@ describe('selectSddmm', () => {
   it('counts what lanes past the depth read', () => {
     // uniform-2605x2636-d0.197, 39 columns: copies by eight lanes were taken to read 160 bytes a row, read 256, and took 56 us instead of 26.
     const plan = { variant: 'rows', vector: 4, lanes: 8, splits: 1, tile: 0, padded: false } as const;
+    const pattern = { rows: 2605, columns: 2636, stored: 1_350_902, longestRow: 600 };
     const timeOf = (depth: number): number =>
-      sddmmTime(
-        features({ dtype: 'float32', rows: 2605, columns: 2636, stored: 1_350_902, longestRow: 600, depth }),
-        132,
-        plan,
-      );
+      sddmmTime(features({ dtype: 'float32', ...pattern, depth }), 132, plan);
     expect(timeOf(40)).toBeGreaterThan(0.9 * timeOf(64));
+    const odd = { vectors: false, pairs: false, lines: false, tiles: [3444, 1722, 441, 121] };
+    const choice = selectSddmm(features({ dtype: 'float32', ...pattern, ...odd, depth: 39 }), h200);
+    expect(choice.plan).toMatchObject({ variant: 'rows', lanes: 4, padded: true });
   });
 
   it.each<[string, Partial<SddmmFeatures>, string]>([
@@ -166,6 +166,25 @@ describe('selectSddmm', () => {
     // uniform-3580x15989-d0.0699, which takes 127 us: 832 MB of rows of B.
     const long = { rows: 3580, columns: 15_989, stored: 4_000_878, longestRow: 1230 };
     expect(rowsTime({ ...long, tiles: [28_000, 14_000, 3500, 882] })).toBeGreaterThan(87);
+  });
+
+  // By eight lanes that load vectors of float32, on an H200, 2026-11-22: microseconds, depth, rows, columns, stored, longest row, tiles.
+  it.each([
+    [12.42, 60, 7191, 8254, 214_194, 50, [29_010, 14_577, 3705, 957]],
+    [37.76, 48, 6373, 797, 1_330_376, 262, [2600, 1300, 350, 100]],
+    [11.36, 52, 5277, 241, 227_820, 64, [660, 332, 84, 21]],
+    [16.28, 52, 6089, 3515, 397_086, 95, [10_505, 5280, 1344, 336]],
+    [63.62, 60, 10_017, 12_682, 2_012_595, 255, [62_408, 31_243, 7900, 2000]],
+    [45.68, 56, 5078, 3140, 1_256_571, 308, [7950, 4000, 1000, 260]],
+    [41.1, 48, 11_507, 4794, 1_298_117, 155, [27_000, 13_500, 3420, 855]],
+  ])('expects rows across lines to take about the %s us measured', (...measured) => {
+    const [us, depth, rows, columns, stored, longestRow, tiles] = measured;
+    const plan = { variant: 'rows', vector: 4, lanes: 8, splits: 1, tile: 0, padded: false } as const;
+    const pattern = { rows, columns, stored, longestRow, tiles };
+    const problem = features({ dtype: 'float32', depth, lines: false, ...pattern });
+    const expected = sddmmTime(problem, h200.multiprocessors, plan);
+    expect(expected).toBeGreaterThan(0.8 * us);
+    expect(expected).toBeLessThan(1.2 * us);
   });
 
   it.each<[string, Partial<SddmmFeatures>, SddmmVariant]>([
