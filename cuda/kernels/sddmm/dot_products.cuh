@@ -82,17 +82,18 @@ class DotProducts {
     const T* right[kSteps];
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) right[i] = b.fixed_at(columns[i], lane_column());
+    if constexpr (kAtOnce == 1 || kVector == 1 || kLanes <= 2) {
+      // Single columns make many steps, of which the last hardly counts; one or two lanes part at most once. This loop takes fewer registers.
 #pragma unroll kAtOnce
-    for (int column = lane_column(); column < depth; column += kStride) {
-      Pack<T, kVector> y[kSteps];
-      const auto x = load_pack<T, kVector>(left);
-#pragma unroll
-      for (int i = 0; i < kSteps; ++i) y[i] = load_pack<T, kVector>(right[i]);
-#pragma unroll
-      for (int i = 0; i < kSteps; ++i) sums_[i] = multiply_add_packs(x, y[i], sums_[i]);
-      left += kStride;
-#pragma unroll
-      for (int i = 0; i < kSteps; ++i) right[i] += kStride;
+      for (int column = lane_column(); column < depth; column += kStride) add_steps<1>(left, right);
+    } else {
+      int rest = depth;
+#pragma unroll 1
+      for (; rest >= kAtOnce * kStride; rest -= kAtOnce * kStride) add_steps<kAtOnce>(left, right);
+      // The lanes go through the rest together: in two loops, of those that have columns in a step and of those that have none, all of them
+      // would wait twice.
+      if (rest > kStride) add_rest<kAtOnce>(left, right, rest);
+      else if (rest > 0) add_rest<1>(left, right, rest);
     }
   }
 
@@ -121,6 +122,50 @@ class DotProducts {
 
  private:
   static constexpr int kStride = kLanes * kVector;
+
+  // What steps along the depth bring: all of it is loaded before any of it is added.
+  template <int kTogether>
+  struct Steps {
+    Pack<T, kVector> left[kTogether], right[kTogether][kSteps];
+
+    __device__ __forceinline__ void load(int s, const T* left_row, const T* const (&right_rows)[kSteps], int offset) {
+      left[s] = load_pack<T, kVector>(left_row + offset);
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) right[s][i] = load_pack<T, kVector>(right_rows[i] + offset);
+    }
+
+    __device__ __forceinline__ void add(int s, float (&sums)[kSteps]) const {
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) sums[i] = multiply_add_packs(left[s], right[s][i], sums[i]);
+    }
+  };
+
+  // Whole steps, and on to those after them.
+  template <int kTogether>
+  __device__ __forceinline__ void add_steps(const T*& left, const T* (&right)[kSteps]) {
+    Steps<kTogether> steps;
+#pragma unroll
+    for (int s = 0; s < kTogether; ++s) steps.load(s, left, right, s * kStride);
+#pragma unroll
+    for (int s = 0; s < kTogether; ++s) steps.add(s, sums_);
+    left += kTogether * kStride;
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) right[i] += kTogether * kStride;
+  }
+
+  // The last `rest` columns, in kTogether steps. A lane that has no columns in a step loads the first of the rest once more, and adds nothing.
+  template <int kTogether>
+  __device__ __forceinline__ void add_rest(const T* left, const T* const (&right)[kSteps], int rest) {
+    Steps<kTogether> steps;
+#pragma unroll
+    for (int s = 0; s < kTogether; ++s) {
+      steps.load(s, left, right, lane_column() + s * kStride < rest ? s * kStride : -lane_column());
+    }
+#pragma unroll
+    for (int s = 0; s < kTogether; ++s) {
+      if (lane_column() + s * kStride < rest) steps.add(s, sums_);
+    }
+  }
 
   static __device__ __forceinline__ int lane_column() { return threadIdx.x % kLanes * kVector; }
 

@@ -118,10 +118,14 @@ __global__ void __launch_bounds__(kCsrThreads, 4) sddmm_gather_kernel(const Sddm
 template <int kLanes>
 constexpr int kRowSteps = kLanes == 4 || kLanes == 16 ? 1 : 2;
 
+// Blocks of a multiprocessor that registers must leave room for.
+template <int kLanes>
+constexpr int kRowBlocks = kLanes == 4 ? 9 : kLanes == 16 ? 6 : 4;
+
 // As `sddmm_gather_kernel`, but `plan.splits` warps share each row: no search, and warps of one multiprocessor that sweep
 // neighbouring rows together find each other's rows of B in L1.
 template <typename T, int kVector, int kLanes>
-__global__ void __launch_bounds__(kCsrThreads, kRowSteps<kLanes> == 1 ? 5 : 4) sddmm_row_kernel(const SddmmParams p) {
+__global__ void __launch_bounds__(kCsrThreads, kRowBlocks<kLanes>) sddmm_row_kernel(const SddmmParams p) {
   using Shape = GatherShape<kLanes>;
   constexpr int kSteps = Shape::kSteps;
   const SparsePattern& s = p.pattern;
