@@ -4,10 +4,14 @@ import type { SddmmVariant } from '../lib/backends/calls/sddmm.js';
 import { mapTiles } from '../lib/formats/tile-map.js';
 import { tileShapes } from '../lib/formats/tile-shapes.js';
 import { type Device, explainSddmm, openDevice, sddmm } from '../lib/index.js';
+import { sddmmOccupancy } from '../lib/ops/sddmm-occupancy.js';
 import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
-import { sddmmTime } from '../lib/ops/sddmm-time.js';
+import { fasterAlone, sddmmTime } from '../lib/ops/sddmm-time.js';
 import { errorOf } from './harness/errors.js';
 import { a6000, sddmmFeatures as features, h200 } from './harness/plan-features.js';
+
+/** Eight lanes. */
+const none = { vector: 1, lanes: 8, splits: 1, tile: 0, alone: false, padded: false } as const;
 
 describe('selectSddmm', () => {
   it('is a pure function that lists every variant once', () => {
@@ -30,11 +34,12 @@ describe('selectSddmm', () => {
 
   it('counts what lanes past the depth read', () => {
     // uniform-2605x2636-d0.197, 39 columns: copies by eight lanes were taken to read 160 bytes a row, read 256, and took 56 us instead of 26.
-    const plan = { variant: 'rows', vector: 4, lanes: 8, splits: 1, tile: 0, padded: false } as const;
+    const plan = { ...none, variant: 'rows', vector: 4 } as const;
     const pattern = { rows: 2605, columns: 2636, stored: 1_350_902, longestRow: 600 };
     const timeOf = (depth: number): number =>
       sddmmTime(features({ dtype: 'float32', ...pattern, depth }), 132, plan);
-    expect(timeOf(40)).toBeGreaterThan(0.9 * timeOf(64));
+    // 1.19 times as long, with rows on lines.
+    expect(timeOf(40)).toBeGreaterThan(0.95 * timeOf(64));
     const odd = { vectors: false, pairs: false, lines: false, tiles: [3444, 1722, 441, 121] };
     const choice = selectSddmm(features({ dtype: 'float32', ...pattern, ...odd, depth: 39 }), h200);
     expect(choice.plan).toMatchObject({ variant: 'rows', lanes: 4, padded: true });
@@ -89,7 +94,7 @@ describe('selectSddmm', () => {
   });
 
   it('expects lanes to search for their rows where most are empty', () => {
-    const plan = { variant: 'gather', vector: 1, lanes: 8, splits: 1, tile: 0, padded: false } as const;
+    const plan = { ...none, variant: 'gather', vector: 1 } as const;
     // uniform-2958x150-d0.00360, k = 3, which takes 3.15 us; rows 1.75.
     const few = { rows: 2958, columns: 150, stored: 1624, longestRow: 4, tiles: [279, 141, 48, 12] };
     const problem = features({
@@ -102,8 +107,8 @@ describe('selectSddmm', () => {
     });
     expect(sddmmTime(problem, h200.multiprocessors, plan)).toBeGreaterThan(2.8);
     expect(selectSddmm(problem, h200).plan.variant).toBe('rows');
-    const none = features({ rows: 0, stored: 0, longestRow: 0, tiles: [0, 0, 0, 0] });
-    expect(sddmmTime(none, h200.multiprocessors, plan)).not.toBeNaN();
+    const empty = features({ rows: 0, stored: 0, longestRow: 0, tiles: [0, 0, 0, 0] });
+    expect(sddmmTime(empty, h200.multiprocessors, plan)).not.toBeNaN();
   });
 
   it('takes no tile that another card has no room for', () => {
@@ -158,34 +163,71 @@ describe('selectSddmm', () => {
     expect(selectSddmm({ ...many, columns: 2 ** 22 }, h200).plan.padded).toBe(false);
   });
 
+  it('runs alone what the next kernel would crowd', () => {
+    // uniform-2048x512-80%, k = 512: 40.4 us with blocks of the next kernel beside it, 31.3 alone.
+    const pattern = { rows: 2048, columns: 512, stored: 210_310, longestRow: 136, tiles: [512, 256, 64, 16] };
+    const long = features({ dtype: 'float32', ...pattern, depth: 512 });
+    const plan = { ...none, variant: 'rows', vector: 4, lanes: 16 } as const;
+    const { multiprocessors } = h200;
+    expect(sddmmOccupancy(long, multiprocessors, plan)).toEqual({ blocks: 4, resident: 6 });
+    expect(fasterAlone(long, multiprocessors, plan)).toBe(true);
+    expect(sddmmTime(long, multiprocessors, plan)).toBeGreaterThan(0.8 * 31.3);
+    expect(sddmmTime(long, multiprocessors, plan)).toBeLessThan(1.2 * 31.3);
+    // Twice the blocks leave no room, half of them room enough, and short kernels lose more by waiting.
+    for (const splits of [2, 4, 8])
+      expect(fasterAlone(long, multiprocessors, { ...plan, splits })).toBe(false);
+    expect(fasterAlone({ ...long, rows: 1024 }, multiprocessors, plan)).toBe(false);
+    expect(fasterAlone({ ...long, stored: 10_000, longestRow: 12, depth: 64 }, multiprocessors, plan)).toBe(
+      false,
+    );
+    const { plan: chosen } = selectSddmm(long, h200);
+    expect(chosen.alone).toBe(fasterAlone(long, multiprocessors, chosen));
+  });
+
   it('expects rows to take longer that lie across lines, or that a warp sweeps for long', () => {
-    const plan = { variant: 'rows', vector: 4, lanes: 8, splits: 1, tile: 0, padded: false } as const;
+    const plan = { ...none, variant: 'rows', vector: 4 } as const;
     const rowsTime = (change: Partial<SddmmFeatures>): number =>
       sddmmTime(features({ dtype: 'float32', depth: 52, ...change }), h200.multiprocessors, plan);
-    expect(rowsTime({ lines: false })).toBeGreaterThan(1.2 * rowsTime({ lines: true }));
+    // Five patterns took 1.03 to 1.09 times as long.
+    expect(rowsTime({ lines: false })).toBeGreaterThan(1.02 * rowsTime({ lines: true }));
     // uniform-3580x15989-d0.0699, which takes 127 us: 832 MB of rows of B.
     const long = { rows: 3580, columns: 15_989, stored: 4_000_878, longestRow: 1230 };
     expect(rowsTime({ ...long, tiles: [28_000, 14_000, 3500, 882] })).toBeGreaterThan(87);
   });
 
-  // By eight lanes that load vectors of float32, on an H200, 2026-11-22: microseconds, depth, rows, columns, stored, longest row, tiles.
+  // By eight lanes that load vectors of float32, on an H200, 2026-11-22: microseconds with rows across lines and on them, and of rows of 64
+  // columns; rows, columns, stored, longest row, tiles.
   it.each([
-    [12.42, 60, 7191, 8254, 214_194, 50, [29_010, 14_577, 3705, 957]],
-    [37.76, 48, 6373, 797, 1_330_376, 262, [2600, 1300, 350, 100]],
-    [11.36, 52, 5277, 241, 227_820, 64, [660, 332, 84, 21]],
-    [16.28, 52, 6089, 3515, 397_086, 95, [10_505, 5280, 1344, 336]],
-    [63.62, 60, 10_017, 12_682, 2_012_595, 255, [62_408, 31_243, 7900, 2000]],
-    [45.68, 56, 5078, 3140, 1_256_571, 308, [7950, 4000, 1000, 260]],
-    [41.1, 48, 11_507, 4794, 1_298_117, 155, [27_000, 13_500, 3420, 855]],
-  ])('expects rows across lines to take about the %s us measured', (...measured) => {
-    const [us, depth, rows, columns, stored, longestRow, tiles] = measured;
-    const plan = { variant: 'rows', vector: 4, lanes: 8, splits: 1, tile: 0, padded: false } as const;
-    const pattern = { rows, columns, stored, longestRow, tiles };
-    const problem = features({ dtype: 'float32', depth, lines: false, ...pattern });
-    const expected = sddmmTime(problem, h200.multiprocessors, plan);
-    expect(expected).toBeGreaterThan(0.8 * us);
-    expect(expected).toBeLessThan(1.2 * us);
-  });
+    [45.1, 43.1, 36.6, 2605, 2636, 1_350_293, 586, [3444, 1722, 441, 121]],
+    [11.5, 10.6, 9.46, 4000, 4000, 320_013, 117, [7875, 3969, 1024, 256]],
+    [28.2, 27.4, 24, 30_000, 30_000, 449_821, 31, [281_688, 191_699, 55_189, 13_923]],
+    [16.5, 15.9, 13.7, 1000, 9000, 450_143, 520, [4512, 2256, 568, 144]],
+    [10.5, 10.1, 8.68, 5277, 241, 229_617, 68, [660, 332, 84, 21]],
+  ])(
+    'expects rows of 52 columns to take about the %s and %s us measured, and of 64 the %s',
+    (...measured) => {
+      const [across, on, whole, rows, columns, stored, longestRow, tiles] = measured;
+      const plan = {
+        variant: 'rows',
+        vector: 4,
+        lanes: 8,
+        splits: 1,
+        tile: 0,
+        alone: false,
+        padded: false,
+      } as const;
+      const pattern = { dtype: 'float32', rows, columns, stored, longestRow, tiles } as const;
+      for (const [us, depth, lines] of [
+        [across, 52, false],
+        [on, 52, true],
+        [whole, 64, true],
+      ] as const) {
+        const expected = sddmmTime(features({ ...pattern, depth, lines }), h200.multiprocessors, plan);
+        expect(expected).toBeGreaterThan(0.8 * us);
+        expect(expected).toBeLessThan(1.2 * us);
+      }
+    },
+  );
 
   it.each<[string, Partial<SddmmFeatures>, SddmmVariant]>([
     ['needs a CSR mask', { format: 'block-sparse' }, 'rows'],

@@ -23,6 +23,7 @@ struct SddmmPlan {
   int lanes = 8;         // rows, gather: lanes that sum an element
   int splits = 1;        // rows: warps that share a row
   int tile = 0;          // tiles, staged, warpgroups: rows of a tile
+  bool alone = false;    // no blocks of the next kernel are placed beside this one's
 };
 
 // The tiles in which a CSR pattern stores anything, panel by panel and from left to right; made by lib/formats/tile-map.ts. A tile has

@@ -32,10 +32,12 @@ __device__ __forceinline__ void await_previous_kernel() {
 // As `await_previous_kernel`, and lets the next kernel place its blocks beside those of this one: for kernels whose blocks are long, not
 // for many short ones, among which those of the next kernel crowd on the multiprocessors that have fewest. Since the next kernel is let
 // in only here, it overlaps this kernel alone, never an earlier one.
-__device__ __forceinline__ void follow_previous_kernel() {
+// `alone`: the next kernel waits until all blocks of this one have ended, as after `await_previous_kernel`. Where a multiprocessor has room for
+// some of the next kernel's blocks and not for its share, they are placed unevenly, and it takes as long as if all were full.
+__device__ __forceinline__ void follow_previous_kernel(bool alone = false) {
   await_previous_kernel();
 #if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  if (!alone) asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 

@@ -7,7 +7,8 @@ import { lackOf, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
 import { sddmmNeeds } from './sddmm-needs.js';
-import { sddmmTime, segmentOf } from './sddmm-time.js';
+import { segmentOf } from './sddmm-occupancy.js';
+import { fasterAlone, sddmmTime } from './sddmm-time.js';
 import { wholeVector } from './vectors.js';
 
 /** What the choice depends on. */
@@ -33,7 +34,15 @@ export interface SddmmFeatures {
 
 type SddmmFound = Found<SddmmPlan>;
 
-const none: SddmmPlan = { variant: 'segments', vector: 1, lanes: 8, splits: 1, tile: 0, padded: false };
+const none: SddmmPlan = {
+  variant: 'segments',
+  vector: 1,
+  lanes: 8,
+  splits: 1,
+  tile: 0,
+  alone: false,
+  padded: false,
+};
 
 /**
  * The plan that is expected to be fastest, or the best of a `forced` variant.
@@ -126,16 +135,32 @@ function gatherProblem({ format, depth, dtype }: SddmmFeatures): string | undefi
 function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[] {
   const problem = gatherProblem(features);
   const plans = [...gatherPlans(features)];
-  const time = (plan: SddmmPlan): number => sddmmTime(features, multiprocessors, plan);
   return (['rows', 'gather'] as const).map((variant) =>
-    bestOf(
+    fastest(
+      features,
+      multiprocessors,
       variant,
       problem,
       plans.filter((plan) => plan.variant === variant),
-      time,
     ),
   );
 }
+
+function fastest(
+  features: SddmmFeatures,
+  multiprocessors: number,
+  variant: SddmmVariant,
+  problem: string | undefined,
+  plans: readonly SddmmPlan[],
+): SddmmFound {
+  const found = bestOf(variant, problem, plans, (plan) => sddmmTime(features, multiprocessors, plan));
+  const { plan } = found;
+  return plan === undefined ? found : { ...found, plan: placed(features, multiprocessors, plan) };
+}
+
+/** @internal The plan, alone where it is expected to take less time. */
+export const placed = (features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): SddmmPlan =>
+  fasterAlone(features, multiprocessors, plan) ? { ...plan, alone: true } : plan;
 
 /** @internal Every plan by rows or elements that has a kernel and lanes for the depth. */
 export function* gatherPlans(features: SddmmFeatures): Iterable<SddmmPlan> {
@@ -187,7 +212,7 @@ function bestTiles(features: SddmmFeatures, variant: TileVariant, card: PlanDevi
   const problem = tilesProblem(features, variant);
   const plans = problem === undefined ? tilePlans(features, variant, card) : [];
   const lack = problem === undefined && plans.length === 0 ? lackOfTiles(features, variant, card) : undefined;
-  return bestOf(variant, problem ?? lack, plans, (plan) => sddmmTime(features, card.multiprocessors, plan));
+  return fastest(features, card.multiprocessors, variant, problem ?? lack, plans);
 }
 
 /** What the card lacks for the smallest tiles that have a map. */

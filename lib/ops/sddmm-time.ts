@@ -2,52 +2,73 @@
 
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import { tileShapes } from '../formats/tile-shapes.js';
-import { reservedBytes } from '../planning/plan-device.js';
-import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
+import { dtypeInfo } from '../tensor/dtype.js';
 import { lineBytes, sectorBytes } from './cache-lines.js';
-import { sddmmCosts } from './sddmm-costs.js';
-import { sddmmNeeds, stageSteps } from './sddmm-needs.js';
+import { type SddmmKernel, sddmmCosts } from './sddmm-costs.js';
+import { stageSteps } from './sddmm-needs.js';
+import {
+  crowds,
+  sddmmOccupancy,
+  segmentOf,
+  unevenBlocks,
+  warpsOf,
+  warpsOfBlock,
+  wavesOf,
+} from './sddmm-occupancy.js';
 import type { SddmmFeatures } from './sddmm-plan.js';
 import { vectorBytes } from './vectors.js';
 
 /** The H200's, which the times were fitted on. */
 const fittedMultiprocessors = 132;
 
-/** @internal Elements that a warp takes at once: matches GatherShape of cuda/kernels/sddmm/gather.cuh. */
-export const segmentOf = (lanes: number): number => (lanes <= 8 ? 32 : 256 / lanes);
-
-type ByLanes = { readonly [lanes: number]: number };
 type ByRows = { readonly [rows: number]: number };
 
-// Warps that a multiprocessor holds at once; the registers of the kernels of cuda/kernels/sddmm/gather.cuh decide.
-const residentWarps = {
-  rows: { 1: 48, 2: 32, 4: 36, 8: 16, 16: 24, 32: 16 },
-  rowsPairs: { 4: 40, 8: 20, 16: 32, 32: 20 },
-  rowsScalar: { 1: 64, 8: 28, 32: 32 },
-  gather: { 1: 48, 2: 40, 4: 32, 8: 20, 16: 20, 32: 20 },
-} as const;
+// Of kernels that crowd: the share of the time of blocks that a multiprocessor has room for besides which blocks that are spread evenly save, and
+// microseconds that the next kernel's are late where they wait. From 2,400 plans of 2,400 random problems that ran both ways.
+const spreading: { readonly [kernel in SddmmKernel]: { readonly saved: number; readonly late: number } } = {
+  rows: { saved: 0.5, late: 0.6 },
+  gather: { saved: 0.6, late: 0.95 },
+  tiles: { saved: 0.9, late: 1 },
+  staged: { saved: 0.85, late: 0.85 },
+  warpgroups: { saved: 0.9, late: 1 },
+};
+// Of the time, to be worth it.
+const mostAlone = 0.97;
 
-function residentWarpsOf({ variant, vector, lanes }: SddmmPlan): number {
-  const byLanes: ByLanes =
-    variant === 'gather'
-      ? residentWarps.gather
-      : vector === 1
-        ? residentWarps.rowsScalar
-        : vector === 2
-          ? residentWarps.rowsPairs
-          : residentWarps.rows;
-  return byLanes[lanes];
+/** @internal Of a plan by rows, elements or tiles, alone where that takes less time. */
+export function sddmmTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+  if (plan.variant === 'segments') return Number.POSITIVE_INFINITY;
+  const us = timeBeside(features, multiprocessors, plan);
+  const alone = timeAlone(us, features, multiprocessors, plan);
+  return alone < mostAlone * us ? alone : us;
 }
 
-/** @internal Of a plan by rows, elements or tiles. */
-export function sddmmTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+/** @internal Whether a plan takes less time where the blocks of the next kernel wait for the end of its own. */
+export function fasterAlone(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): boolean {
+  const us = timeBeside(features, multiprocessors, plan);
+  return timeAlone(us, features, multiprocessors, plan) < mostAlone * us;
+}
+
+/** Where the next kernel's blocks are placed as soon as there is room. */
+function timeBeside(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
   const { variant, vector, lanes, tile } = plan;
-  if (variant === 'segments') return Number.POSITIVE_INFINITY;
-  const costs = sddmmCosts[features.dtype === 'float32' ? 'float32' : 'half'][variant];
+  const costs = sddmmCosts[features.dtype === 'float32' ? 'float32' : 'half'][variant as SddmmKernel];
   const weights = costs[vector][tile > 0 ? tile : lanes];
   const terms =
     tile > 0 ? tileTerms(features, multiprocessors, plan) : gatherTerms(features, multiprocessors, plan);
   return weights.reduce((us, weight, i) => us + weight * terms[i], 0);
+}
+
+/** Where they wait, of a plan that takes `us` otherwise; infinite where its blocks are spread evenly anyway, or fill all there is. */
+function timeAlone(us: number, features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+  const occupancy = sddmmOccupancy(features, multiprocessors, plan);
+  const room = 1 - occupancy.blocks / occupancy.resident;
+  if (!crowds(occupancy) || room <= 0) return Number.POSITIVE_INFINITY;
+  const { rows, stored, longestRow } = features;
+  const { saved, late } = spreading[plan.variant as SddmmKernel];
+  // Blocks of rows that differ much take a time of their own.
+  const even = plan.variant === 'rows' ? Math.min(1, (2 * stored) / (rows * longestRow)) : 1;
+  return us * (1 - saved * even * room) + late;
 }
 
 /** @internal Rows of so many bytes begin at all multiples of this, as `unit` bytes see it: the largest power of two that divides them. */
@@ -88,9 +109,15 @@ const farBytes = 20e6;
 const farShare = (bytes: number): number =>
   Math.max(0, Math.min(1, Math.log(bytes / nearBytes) / Math.log(farBytes / nearBytes)));
 
+// Bytes that the L2 cache holds on to.
+const keptBytes = 40e6;
+
+/** Of so many bytes that are read over and over, the share that comes from memory each time. */
+const missShare = (bytes: number): number => (bytes > keptBytes ? 1 - keptBytes / bytes : 0);
+
 // Of `gather` where most rows are empty: a warp's elements lie in more than 32 rows, and each lane searches for its own. Rows an element
 // from which on some warps do, and all.
-const ownSearch = { some: 0.8, all: 1.2 };
+const ownSearch = { some: 0.95, all: 1.15 };
 
 function ownSearchSteps({ rows, stored }: SddmmFeatures): number {
   if (rows <= ownSearch.some * stored) return 0;
@@ -104,9 +131,6 @@ const keptLines = { some: 64, all: 192 };
 const lostShare = (lines: number): number =>
   Math.max(0, Math.min(1, ((lines * lineBytes) / 1024 - keptLines.some) / (keptLines.all - keptLines.some)));
 
-/** Of kernels by rows or elements: matches kCsrThreads of cuda/kernels/sddmm/config.h. */
-const warpsOfBlock = 4;
-
 /** Kernels by rows or elements: what the weights of `sddmmCosts` are microseconds of. */
 function gatherTerms(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): readonly number[] {
   const { dtype, rows, columns, stored, longestRow, depth, batch, lines, tiles } = features;
@@ -117,12 +141,14 @@ function gatherTerms(features: SddmmFeatures, multiprocessors: number, plan: Sdd
   // Along the depth.
   const steps = Math.ceil(rowBytes / stepBytes);
   const segment = segmentOf(lanes);
-  const warps = variant === 'gather' ? stored / segment : rows * splits;
-  const resident = residentWarpsOf(plan);
+  const warps = warpsOf(features, plan);
+  const occupancy = sddmmOccupancy(features, multiprocessors, plan);
+  const resident = occupancy.resident * warpsOfBlock;
   const waves = Math.max(0, (warps * batch) / (multiprocessors * resident) - 1);
   // As blocks come: the last wave takes as long as the others.
-  const blocks = Math.ceil(warps / warpsOfBlock) * batch;
-  const wholeWaves = Math.ceil((blocks * warpsOfBlock) / (multiprocessors * resident));
+  const wholeWaves = wavesOf(occupancy);
+  const crowded = crowds(occupancy) ? 1 : 0;
+  const uneven = unevenBlocks(occupancy) / occupancy.resident;
   // Problems, of as many multiprocessors as the times were fitted on.
   const scale = (batch * fittedMultiprocessors) / multiprocessors;
   const launched = (warps / 1000) * scale;
@@ -142,11 +168,27 @@ function gatherTerms(features: SddmmFeatures, multiprocessors: number, plan: Sdd
   // At most one row of B a tile's column.
   const ofTiles = gathered * Math.min(1, (tiles[0] * tileShapes[0].columns) / Math.max(1, stored));
   const touched = millions * linesOfRow(rowBytes, stepBytes, lines);
-  const shared = [...memory, touched, waves, lost, ofTiles, wholeWaves - 1];
+  // Rows of B from memory, and those of A, once.
+  const missed = distinct * missShare(columns * rowBytes);
+  const streamed = ((rows * rowBytes) / 1e6) * scale * missShare((rows + columns) * rowBytes);
+  const shared = [...memory, touched, waves, lost, ofTiles, wholeWaves - 1, missed, streamed];
   if (variant === 'gather') {
     const search = Math.log2(Math.max(1, rows)) / 10;
     const own = ownSearchSteps(features);
-    return [1, search, steps, launched, launched * steps, ...shared, wholeWaves * steps, own];
+    return [
+      1,
+      search,
+      steps,
+      launched,
+      launched * steps,
+      ...shared,
+      wholeWaves * steps,
+      own,
+      crowded,
+      crowded * steps,
+      uneven * gathered,
+      uneven * distinct,
+    ];
   }
   const longest = Math.ceil(longestRow / (segment * splits));
   // Segments of a warp; one begins anywhere.
@@ -165,41 +207,43 @@ function gatherTerms(features: SddmmFeatures, multiprocessors: number, plan: Sdd
     swept * steps,
     // Warps of one wave sweep their rows in step, and the L2 cache sends what they ask for together once.
     ...memory.map((term) => (wholeWaves > 1 ? term : 0)),
+    crowded,
+    crowded * steps,
+    uneven * gathered,
+    uneven * distinct,
+    // Lanes that have no columns in the last step go through it all the same.
+    rowBytes % stepBytes > 0 ? parts : 0,
   ];
 }
 
 /** Units of `staged` that a block sums at once: matches StagedShape of cuda/kernels/sddmm/staged_float32.cu. */
-const unitsAtOnce: ByRows = { 32: 256, 64: 512, 128: 512, 256: 1024 };
+const unitsAtOnce: ByRows = { 32: 256, 64: 512, 128: 1024, 256: 1024 };
 
-// Blocks that a multiprocessor is taken to hold at once where shared memory has room for them, by rows of a tile.
-const mostBlocks = {
-  tiles: { float32: { 32: 2, 64: 4 }, half: { 32: 8, 64: 4, 128: 2 } },
-  warpgroups: 2,
-} as const;
-const multiprocessorMemory = 227 * 1024;
-
-function residentBlocks(plan: SddmmPlan, dtype: FloatDType, depth: number): number {
-  if (plan.variant === 'warpgroups') return mostBlocks.warpgroups;
-  const most: ByRows = mostBlocks.tiles[dtype === 'float32' ? 'float32' : 'half'];
-  const { sharedMemory = 0 } = sddmmNeeds(plan, dtype, depth);
-  return Math.min(most[plan.tile], Math.floor(multiprocessorMemory / (sharedMemory + reservedBytes)));
-}
+// Units of the fullest tiles, of those of the mean: of patterns that are scattered over this share of all tiles or more, and of bands and windows.
+const scattered = 0.7;
+const fullestTile = { spread: 1.1, local: 1.6 };
 
 /** Kernels by tiles: what the weights of `sddmmCosts` are microseconds of. */
 function tileTerms(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): readonly number[] {
-  const { dtype, stored, depth, batch, tiles } = features;
+  const { dtype, rows, columns, stored, depth, batch, tiles } = features;
   const { variant, tile } = plan;
-  const count = tiles[tileShapes.findIndex(({ rows }) => rows === tile)];
+  const shape = tileShapes.findIndex((one) => one.rows === tile);
+  const count = tiles[shape];
   const rowBytes = depth * dtypeInfo[dtype].bytes;
   const steps = stageSteps(dtype, depth);
   // Blocks of a multiprocessor on average, and of the one that has most; thousands of elements of them and of a block.
   const mean = (count * batch) / multiprocessors;
-  const most = Math.ceil(mean);
+  const occupancy = sddmmOccupancy(features, multiprocessors, plan);
+  const most = occupancy.blocks;
   const elements = stored / count / 1000;
+  const crowded = crowds(occupancy) ? 1 : 0;
+  const uneven = unevenBlocks(occupancy);
+  const everywhere = Math.ceil(rows / tile) * Math.ceil(columns / tileShapes[shape].columns);
+  const local = count < scattered * everywhere;
   if (variant !== 'staged') {
     // The copy engine takes longer for rows of a single vector.
     const short = rowBytes <= vectorBytes ? mean : 0;
-    const later = Math.ceil(mean / residentBlocks(plan, dtype, depth)) - 1;
+    const later = wavesOf(occupancy) - 1;
     return [
       1,
       steps,
@@ -211,12 +255,19 @@ function tileTerms(features: SddmmFeatures, multiprocessors: number, plan: Sddmm
       short,
       later,
       later * steps,
+      crowded,
+      crowded * steps,
+      uneven * steps,
+      uneven * elements,
+      local ? mean : 0,
+      local ? mean * steps : 0,
     ];
   }
   const rowElements = stored / (count * tile);
   // A row has one that is not full.
   const units = tile * (rowElements / 4 + 0.375 * (1 - Math.exp(-rowElements)));
-  const brought = steps * Math.max(1, Math.ceil((units * 1.1) / unitsAtOnce[tile]));
+  const fullest = local ? fullestTile.local : fullestTile.spread;
+  const brought = steps * Math.max(1, Math.ceil((units * fullest) / unitsAtOnce[tile]));
   // Short rows are copied until they fill a stage, and summed once.
   const summed =
     steps > 1 ? steps : Math.min(1, 2 ** Math.ceil(Math.log2(Math.max(1, rowBytes / vectorBytes))) / 8);
@@ -233,5 +284,11 @@ function tileTerms(features: SddmmFeatures, multiprocessors: number, plan: Sddmm
     mean * elements,
     elements,
     sums,
+    crowded,
+    crowded * brought,
+    uneven * brought,
+    uneven * sums,
+    local ? mean : 0,
+    local ? mean * brought : 0,
   ];
 }

@@ -18,6 +18,7 @@ import {
   gatherPlans,
   isTileVariant,
   paddedSddmm,
+  placed,
   type SddmmFeatures,
   sddmmVariantsFor,
   selectSddmm,
@@ -63,7 +64,10 @@ function plansFor(features: SddmmFeatures, card: PlanDevice): Estimate<SddmmPlan
     const plans = isTileVariant(variant)
       ? tilePlans(features, variant, card)
       : [...gatherPlans(features)].filter((one) => one.variant === variant);
-    return estimates(plans, (one) => sddmmTime(features, multiprocessors, one));
+    return estimates(
+      plans.map((one) => placed(features, multiprocessors, one)),
+      (one) => sddmmTime(features, multiprocessors, one),
+    );
   });
 }
 

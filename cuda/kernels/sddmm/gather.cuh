@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kCsrThreads, 4) sddmm_gather_kernel(const Sddm
   const bool one_row = __all_sync(kFullMask, same);
   const int depth = static_cast<int>(p.depth);
   // Only the pattern was read so far, which uploads alone write, never a kernel.
-  follow_previous_kernel();
+  follow_previous_kernel(p.plan.alone);
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
     const DenseRows<T> a(p.a, problem * p.a_stride, p.lda);
@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(kCsrThreads, kRowBlocks<kLanes>) sddmm_row_ker
   const int first_column = begin < end ? s.col[min(begin + lane, end - 1)] : 0;
   const int depth = static_cast<int>(p.depth);
   // Only the pattern was read so far, which uploads alone write, never a kernel.
-  follow_previous_kernel();
+  follow_previous_kernel(p.plan.alone);
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
     const T* a = static_cast<const T*>(p.a) + problem * p.a_stride + row * p.lda;

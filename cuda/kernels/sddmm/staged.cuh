@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) sddmm_staged_
   const int2 origin = tile_origin<kRows, kColumns>(p, blockIdx.x);
   copy_shifts<kRows, kThreads>(p, blockIdx.x, shifts);
   const int chunks = distinct_chunks(p.depth);
-  follow_previous_kernel();
+  follow_previous_kernel(p.plan.alone);
 
   for (int64_t problem = blockIdx.y; problem < p.batch; problem += gridDim.y) {
     const StagePipeline<float, Shape, true, kVectors> pipeline(p, problem, origin, stages, chunks);

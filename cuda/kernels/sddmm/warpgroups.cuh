@@ -254,7 +254,7 @@ __global__ void __launch_bounds__(WarpgroupTile::kThreads, WarpgroupTile::kBlock
   OperandCopies copies(p, steps);
   WarpgroupWork next(p);
   BlockTile next_tile = find_tile(p, next.tile);
-  follow_previous_kernel();
+  follow_previous_kernel(p.plan.alone);
   if (copying) {
     for (int stage = 0; stage < WarpgroupTile::kStages; ++stage) copies.begin(&a_map, &b_map, stages, barriers);
   }

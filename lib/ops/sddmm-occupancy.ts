@@ -1,0 +1,109 @@
+// How the blocks of sddmm's kernels fill the multiprocessors of a card.
+
+import type { SddmmPlan } from '../backends/calls/sddmm.js';
+import { tileShapes } from '../formats/tile-shapes.js';
+import { reservedBytes } from '../planning/plan-device.js';
+import type { FloatDType } from '../tensor/dtype.js';
+import { sddmmNeeds } from './sddmm-needs.js';
+import type { SddmmFeatures } from './sddmm-plan.js';
+
+/** Of a kernel, in blocks of one multiprocessor. */
+export interface Occupancy {
+  /** Of the one that has most, where they are spread evenly. */
+  readonly blocks: number;
+  /** That it holds at once. */
+  readonly resident: number;
+}
+
+/** @internal */
+export const wavesOf = ({ blocks, resident }: Occupancy): number => Math.ceil(blocks / resident);
+
+/**
+ * @internal Whether those of the next kernel of as many find no room beside them. They are placed all the same, wherever one ends, and some
+ * multiprocessors get more than others.
+ */
+export const crowds = ({ blocks, resident }: Occupancy): boolean => 2 * blocks > resident;
+
+/** @internal Blocks that some multiprocessors get then, beyond their share: as many as there is room for. */
+export const unevenBlocks = (occupancy: Occupancy): number =>
+  crowds(occupancy) ? Math.max(0, occupancy.resident - occupancy.blocks) : 0;
+
+/** @internal Of a block of kernels by rows or elements: matches kCsrThreads of cuda/kernels/sddmm/config.h. */
+export const warpsOfBlock = 4;
+
+/** @internal Elements that a warp takes at once: matches GatherShape of cuda/kernels/sddmm/gather.cuh. */
+export const segmentOf = (lanes: number): number => (lanes <= 8 ? 32 : 256 / lanes);
+
+/** @internal Of a problem, by rows or elements. */
+export const warpsOf = ({ rows, stored }: SddmmFeatures, { variant, lanes, splits }: SddmmPlan): number =>
+  variant === 'gather' ? stored / segmentOf(lanes) : rows * splits;
+
+type ByLanes = { readonly [lanes: number]: number };
+type ByVector = { readonly [vector: number]: ByLanes };
+type ByRows = { readonly [rows: number]: number };
+
+// Blocks that a multiprocessor holds at once. Registers decide, of kernels as compiled for compute capability 9.0: of those by rows and
+// elements by the elements that a lane loads at once and by lanes, of those by tiles, where shared memory has room for as many, by rows of a tile.
+const gathering = {
+  float32: {
+    rows: {
+      1: { 1: 16, 8: 7, 32: 7 },
+      2: { 4: 10, 8: 5, 16: 8, 32: 5 },
+      4: { 1: 10, 2: 8, 4: 9, 8: 4, 16: 6, 32: 4 },
+    },
+    gather: {
+      1: { 1: 16, 8: 7, 32: 8 },
+      2: { 4: 8, 8: 5, 16: 5, 32: 5 },
+      4: { 1: 16, 2: 10, 4: 6, 8: 4, 16: 4, 32: 4 },
+    },
+  },
+  half: {
+    rows: {
+      1: { 1: 16, 8: 7, 32: 7 },
+      2: { 4: 12, 8: 6, 16: 9, 32: 6 },
+      8: { 1: 10, 2: 7, 4: 9, 8: 4, 16: 6, 32: 4 },
+    },
+    gather: {
+      1: { 1: 16, 8: 8, 32: 8 },
+      2: { 4: 8, 8: 5, 16: 5, 32: 5 },
+      8: { 1: 16, 2: 9, 4: 6, 8: 4, 16: 4, 32: 4 },
+    },
+  },
+} as const;
+const tiling: { readonly [kernel: string]: ByRows } = {
+  float32: { 32: 2, 64: 4 },
+  half: { 32: 4, 64: 2, 128: 2 },
+  halfScalar: { 32: 3, 64: 2, 128: 1 },
+  staged: { 32: 8, 64: 4, 128: 2, 256: 2 },
+  warpgroups: { 128: 2 },
+};
+const multiprocessorMemory = 227 * 1024;
+
+/** @internal Of a plan by rows, elements or tiles. */
+export function sddmmOccupancy(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): Occupancy {
+  const { dtype, batch, depth, tiles } = features;
+  const { tile } = plan;
+  if (tile > 0) {
+    const count = tiles[tileShapes.findIndex(({ rows }) => rows === tile)];
+    return {
+      blocks: Math.ceil((count * batch) / multiprocessors),
+      resident: residentTiles(plan, dtype, depth),
+    };
+  }
+  const blocks = Math.ceil(warpsOf(features, plan) / warpsOfBlock) * batch;
+  return { blocks: Math.ceil(blocks / multiprocessors), resident: residentGathers(plan, dtype) };
+}
+
+function residentGathers({ variant, vector, lanes }: SddmmPlan, dtype: FloatDType): number {
+  const kernels = gathering[dtype === 'float32' ? dtype : 'half'];
+  const byVector: ByVector = variant === 'gather' ? kernels.gather : kernels.rows;
+  return byVector[vector][lanes];
+}
+
+function residentTiles(plan: SddmmPlan, dtype: FloatDType, depth: number): number {
+  const { variant, vector, tile } = plan;
+  const ofTiles = dtype === 'float32' ? dtype : vector > 1 ? 'half' : 'halfScalar';
+  const most = tiling[variant === 'tiles' ? ofTiles : variant][tile];
+  const { sharedMemory = 0 } = sddmmNeeds(plan, dtype, depth);
+  return Math.min(most, Math.floor(multiprocessorMemory / (sharedMemory + reservedBytes)));
+}
