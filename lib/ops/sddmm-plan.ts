@@ -104,7 +104,7 @@ interface Loads {
   readonly most: number;
 }
 
-const singles: Loads = { vector: 1, lanes: [1, 8, 32], least: 8, most: 16 };
+const singles: Loads = { vector: 1, lanes: [1, 8, 32], least: 8, most: 9 };
 const pairs: Loads = { vector: 2, lanes: [4, 8, 16, 32], least: 4, most: 0 };
 const wholes = (vector: number): Loads => ({ vector, lanes: [1, 2, 4, 8, 16, 32], least: 2, most: 4 });
 const allPairs = [pairs, singles];
