@@ -207,15 +207,7 @@ describe('selectSddmm', () => {
     'expects rows of 52 columns to take about the %s and %s us measured, and of 64 the %s',
     (...measured) => {
       const [across, on, whole, rows, columns, stored, longestRow, tiles] = measured;
-      const plan = {
-        variant: 'rows',
-        vector: 4,
-        lanes: 8,
-        splits: 1,
-        tile: 0,
-        alone: false,
-        padded: false,
-      } as const;
+      const plan = { ...none, variant: 'rows', vector: 4 } as const;
       const pattern = { dtype: 'float32', rows, columns, stored, longestRow, tiles } as const;
       for (const [us, depth, lines] of [
         [across, 52, false],

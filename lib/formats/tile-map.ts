@@ -3,7 +3,7 @@ import type { Device } from '../device/device.js';
 import { WarptileError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { SparseMatrix } from './sparse-matrix.js';
-import { type TileRows, tileShapes } from './tile-shapes.js';
+import { shapeIndexOf, type TileRows, tileShapes } from './tile-shapes.js';
 import { uploadIndices } from './upload-indices.js';
 
 /** Most elements of a row that are summed together: a unit. Matches kUnitElements of cuda/kernels/sddmm/staged.cuh. */
@@ -151,7 +151,7 @@ export class TileMap {
           'capture: the tiles of the mask cannot be found while recording; call sddmm once before',
         );
       }
-      const index = tileShapes.findIndex((shape) => shape.rows === rows);
+      const index = shapeIndexOf(rows);
       // It outlives the scope in which it is made.
       map = device.unscoped(() => new TileMap(device, matrix, index));
       storage.tileMaps.set(rows, map);

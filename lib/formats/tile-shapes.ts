@@ -8,3 +8,6 @@ export const tileShapes = [
 
 /** Names a shape. */
 export type TileRows = (typeof tileShapes)[number]['rows'];
+
+/** Place among `tileShapes` of the one of so many rows. */
+export const shapeIndexOf = (rows: number): number => tileShapes.findIndex((shape) => shape.rows === rows);

@@ -1,7 +1,7 @@
 // How the blocks of sddmm's kernels fill the multiprocessors of a card.
 
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
-import { tileShapes } from '../formats/tile-shapes.js';
+import { shapeIndexOf } from '../formats/tile-shapes.js';
 import { reservedBytes } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { sddmmNeeds } from './sddmm-needs.js';
@@ -15,8 +15,8 @@ export interface Occupancy {
   readonly resident: number;
 }
 
-/** @internal */
-export const wavesOf = ({ blocks, resident }: Occupancy): number => Math.ceil(blocks / resident);
+/** @internal The last one takes as long as the others. */
+export const wholeWavesOf = ({ blocks, resident }: Occupancy): number => Math.ceil(blocks / resident);
 
 /**
  * @internal Whether those of the next kernel of as many find no room beside them. They are placed all the same, wherever one ends, and some
@@ -84,7 +84,7 @@ export function sddmmOccupancy(features: SddmmFeatures, multiprocessors: number,
   const { dtype, batch, depth, tiles } = features;
   const { tile } = plan;
   if (tile > 0) {
-    const count = tiles[tileShapes.findIndex(({ rows }) => rows === tile)];
+    const count = tiles[shapeIndexOf(tile)];
     return {
       blocks: Math.ceil((count * batch) / multiprocessors),
       resident: residentTiles(plan, dtype, depth),

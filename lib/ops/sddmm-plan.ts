@@ -1,7 +1,7 @@
 // Which kernel of sddmm runs, with which parameters: a pure function of the problem and the device.
 
 import type { SddmmPlan, SddmmVariant } from '../backends/calls/sddmm.js';
-import { type TileRows, tileShapes } from '../formats/tile-shapes.js';
+import { shapeIndexOf, type TileRows, tileShapes } from '../formats/tile-shapes.js';
 import { bestOf, type Choice, choose, type Found } from '../planning/choice.js';
 import { lackOf, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
@@ -90,7 +90,7 @@ export function describeSddmmPlan(plan: SddmmPlan): string {
 function describeParameters({ variant, vector, lanes, splits, tile }: SddmmPlan): string {
   if (variant === 'rows') return `vector ${vector}, lanes ${lanes}, splits ${splits}`;
   if (variant === 'gather') return `vector ${vector}, lanes ${lanes}`;
-  if (tile > 0) return `vector ${vector}, ${tile}x${tileShapes.find(({ rows }) => rows === tile)?.columns}`;
+  if (tile > 0) return `vector ${vector}, ${tile}x${tileShapes[shapeIndexOf(tile)].columns}`;
   return '';
 }
 
@@ -249,7 +249,7 @@ function everyTilePlan(features: SddmmFeatures, variant: TileVariant): readonly 
   const vector = features.vectors ? wholeVector(features.dtype) : 1;
   const plans: SddmmPlan[] = [];
   for (const tile of tileRowsOf(variant, features.dtype)) {
-    const index = tileShapes.findIndex(({ rows }) => rows === tile);
+    const index = shapeIndexOf(tile);
     if (storesEnough(features, index) && features.mapped[index])
       plans.push({ ...none, variant, vector, tile });
   }

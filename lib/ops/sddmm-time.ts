@@ -1,19 +1,20 @@
 // How long the kernels of sddmm take: microseconds on an H200, replayed from a graph, for lib/ops/sddmm-plan.ts.
 
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
-import { tileShapes } from '../formats/tile-shapes.js';
+import { shapeIndexOf, tileShapes } from '../formats/tile-shapes.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { lineBytes, sectorBytes } from './cache-lines.js';
 import { type SddmmKernel, sddmmCosts } from './sddmm-costs.js';
 import { stageSteps } from './sddmm-needs.js';
 import {
   crowds,
+  type Occupancy,
   sddmmOccupancy,
   segmentOf,
   unevenBlocks,
   warpsOf,
   warpsOfBlock,
-  wavesOf,
+  wholeWavesOf,
 } from './sddmm-occupancy.js';
 import type { SddmmFeatures } from './sddmm-plan.js';
 import { vectorBytes } from './vectors.js';
@@ -25,50 +26,60 @@ type ByRows = { readonly [rows: number]: number };
 
 // Of kernels that crowd: the share of the time of blocks that a multiprocessor has room for besides which blocks that are spread evenly save, and
 // microseconds that the next kernel's are late where they wait. From 2,400 plans of 2,400 random problems that ran both ways.
-const spreading: { readonly [kernel in SddmmKernel]: { readonly saved: number; readonly late: number } } = {
+const spreading: { readonly [kernel in SddmmKernel]?: { readonly saved: number; readonly late: number } } = {
   rows: { saved: 0.5, late: 0.6 },
   gather: { saved: 0.6, late: 0.95 },
   tiles: { saved: 0.9, late: 1 },
   staged: { saved: 0.85, late: 0.85 },
-  warpgroups: { saved: 0.9, late: 1 },
+  // Warpgroups never do: one of their two blocks leaves room enough.
 };
 // Of the time, to be worth it.
 const mostAlone = 0.97;
 
 /** @internal Of a plan by rows, elements or tiles, alone where that takes less time. */
-export function sddmmTime(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
-  if (plan.variant === 'segments') return Number.POSITIVE_INFINITY;
-  const us = timeBeside(features, multiprocessors, plan);
-  const alone = timeAlone(us, features, multiprocessors, plan);
-  return alone < mostAlone * us ? alone : us;
-}
+export const sddmmTime = (features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number =>
+  plan.variant === 'segments' ? Number.POSITIVE_INFINITY : expected(features, multiprocessors, plan).us;
 
 /** @internal Whether a plan takes less time where the blocks of the next kernel wait for the end of its own. */
-export function fasterAlone(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): boolean {
-  const us = timeBeside(features, multiprocessors, plan);
-  return timeAlone(us, features, multiprocessors, plan) < mostAlone * us;
+export const fasterAlone = (features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): boolean =>
+  expected(features, multiprocessors, plan).alone;
+
+interface Expected {
+  readonly us: number;
+  readonly alone: boolean;
+}
+
+function expected(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): Expected {
+  const occupancy = sddmmOccupancy(features, multiprocessors, plan);
+  const us = timeBeside(features, multiprocessors, plan, occupancy);
+  const alone = timeAlone(us, features, plan, occupancy);
+  return alone < mostAlone * us ? { us: alone, alone: true } : { us, alone: false };
 }
 
 /** Where the next kernel's blocks are placed as soon as there is room. */
-function timeBeside(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+function timeBeside(
+  features: SddmmFeatures,
+  multiprocessors: number,
+  plan: SddmmPlan,
+  occupancy: Occupancy,
+): number {
   const { variant, vector, lanes, tile } = plan;
   const costs = sddmmCosts[features.dtype === 'float32' ? 'float32' : 'half'][variant as SddmmKernel];
   const weights = costs[vector][tile > 0 ? tile : lanes];
-  const terms =
-    tile > 0 ? tileTerms(features, multiprocessors, plan) : gatherTerms(features, multiprocessors, plan);
+  const termsOf = tile > 0 ? tileTerms : gatherTerms;
+  const terms = termsOf(features, multiprocessors, plan, occupancy);
   return weights.reduce((us, weight, i) => us + weight * terms[i], 0);
 }
 
 /** Where they wait, of a plan that takes `us` otherwise; infinite where its blocks are spread evenly anyway, or fill all there is. */
-function timeAlone(us: number, features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
-  const occupancy = sddmmOccupancy(features, multiprocessors, plan);
+function timeAlone(us: number, features: SddmmFeatures, plan: SddmmPlan, occupancy: Occupancy): number {
+  const spread = spreading[plan.variant as SddmmKernel];
   const room = 1 - occupancy.blocks / occupancy.resident;
-  if (!crowds(occupancy) || room <= 0) return Number.POSITIVE_INFINITY;
+  if (spread === undefined || !crowds(occupancy) || room <= 0) return Number.POSITIVE_INFINITY;
   const { rows, stored, longestRow } = features;
-  const { saved, late } = spreading[plan.variant as SddmmKernel];
   // Blocks of rows that differ much take a time of their own.
   const even = plan.variant === 'rows' ? Math.min(1, (2 * stored) / (rows * longestRow)) : 1;
-  return us * (1 - saved * even * room) + late;
+  return us * (1 - spread.saved * even * room) + spread.late;
 }
 
 /** @internal Rows of so many bytes begin at all multiples of this, as `unit` bytes see it: the largest power of two that divides them. */
@@ -132,7 +143,12 @@ const lostShare = (lines: number): number =>
   Math.max(0, Math.min(1, ((lines * lineBytes) / 1024 - keptLines.some) / (keptLines.all - keptLines.some)));
 
 /** Kernels by rows or elements: what the weights of `sddmmCosts` are microseconds of. */
-function gatherTerms(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): readonly number[] {
+function gatherTerms(
+  features: SddmmFeatures,
+  multiprocessors: number,
+  plan: SddmmPlan,
+  occupancy: Occupancy,
+): readonly number[] {
   const { dtype, rows, columns, stored, longestRow, depth, batch, lines, tiles } = features;
   const { variant, vector, lanes, splits } = plan;
   const { bytes } = dtypeInfo[dtype];
@@ -142,11 +158,9 @@ function gatherTerms(features: SddmmFeatures, multiprocessors: number, plan: Sdd
   const steps = Math.ceil(rowBytes / stepBytes);
   const segment = segmentOf(lanes);
   const warps = warpsOf(features, plan);
-  const occupancy = sddmmOccupancy(features, multiprocessors, plan);
   const resident = occupancy.resident * warpsOfBlock;
   const waves = Math.max(0, (warps * batch) / (multiprocessors * resident) - 1);
-  // As blocks come: the last wave takes as long as the others.
-  const wholeWaves = wavesOf(occupancy);
+  const wholeWaves = wholeWavesOf(occupancy);
   const crowded = crowds(occupancy) ? 1 : 0;
   const uneven = unevenBlocks(occupancy) / occupancy.resident;
   // Problems, of as many multiprocessors as the times were fitted on.
@@ -224,16 +238,20 @@ const scattered = 0.7;
 const fullestTile = { spread: 1.1, local: 1.6 };
 
 /** Kernels by tiles: what the weights of `sddmmCosts` are microseconds of. */
-function tileTerms(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): readonly number[] {
+function tileTerms(
+  features: SddmmFeatures,
+  multiprocessors: number,
+  plan: SddmmPlan,
+  occupancy: Occupancy,
+): readonly number[] {
   const { dtype, rows, columns, stored, depth, batch, tiles } = features;
   const { variant, tile } = plan;
-  const shape = tileShapes.findIndex((one) => one.rows === tile);
+  const shape = shapeIndexOf(tile);
   const count = tiles[shape];
   const rowBytes = depth * dtypeInfo[dtype].bytes;
   const steps = stageSteps(dtype, depth);
   // Blocks of a multiprocessor on average, and of the one that has most; thousands of elements of them and of a block.
   const mean = (count * batch) / multiprocessors;
-  const occupancy = sddmmOccupancy(features, multiprocessors, plan);
   const most = occupancy.blocks;
   const elements = stored / count / 1000;
   const crowded = crowds(occupancy) ? 1 : 0;
@@ -243,7 +261,7 @@ function tileTerms(features: SddmmFeatures, multiprocessors: number, plan: Sddmm
   if (variant !== 'staged') {
     // The copy engine takes longer for rows of a single vector.
     const short = rowBytes <= vectorBytes ? mean : 0;
-    const later = wavesOf(occupancy) - 1;
+    const later = wholeWavesOf(occupancy) - 1;
     return [
       1,
       steps,
