@@ -142,34 +142,44 @@ const keptLines = { some: 64, all: 192 };
 const lostShare = (lines: number): number =>
   Math.max(0, Math.min(1, ((lines * lineBytes) / 1024 - keptLines.some) / (keptLines.all - keptLines.some)));
 
-/** Kernels by rows or elements: what the weights of `sddmmCosts` are microseconds of. */
-function gatherTerms(
+/** Problems, of as many multiprocessors as the times were fitted on. */
+const scaleOf = (batch: number, multiprocessors: number): number =>
+  (batch * fittedMultiprocessors) / multiprocessors;
+
+/** What kernels by rows or elements read, in megabytes, and the lines that their lanes touch, in millions. */
+interface Traffic {
+  readonly gathered: number;
+  /** Of that, what the rows that run together do not have in common, and as much of it as is far in L2. */
+  readonly distinct: number;
+  readonly far: number;
+  readonly touched: number;
+  /** Read again, once L1 has lost it. */
+  readonly lost: number;
+  /** At most one row of B a tile's column. */
+  readonly ofTiles: number;
+  /** Rows of B from memory, and those of A, once. */
+  readonly missed: number;
+  readonly streamed: number;
+}
+
+function trafficOf(
   features: SddmmFeatures,
   multiprocessors: number,
   plan: SddmmPlan,
   occupancy: Occupancy,
-): readonly number[] {
-  const { dtype, rows, columns, stored, longestRow, depth, batch, lines, tiles } = features;
+): Traffic {
+  const { dtype, rows, columns, stored, depth, batch, lines, tiles } = features;
   const { variant, vector, lanes, splits } = plan;
   const { bytes } = dtypeInfo[dtype];
   const rowBytes = depth * bytes;
   const stepBytes = lanes * vector * bytes;
-  // Along the depth.
-  const steps = Math.ceil(rowBytes / stepBytes);
   const segment = segmentOf(lanes);
-  const warps = warpsOf(features, plan);
   const resident = occupancy.resident * warpsOfBlock;
-  const waves = Math.max(0, (warps * batch) / (multiprocessors * resident) - 1);
-  const wholeWaves = wholeWavesOf(occupancy);
-  const crowded = crowds(occupancy) ? 1 : 0;
-  const uneven = unevenBlocks(occupancy) / occupancy.resident;
-  // Problems, of as many multiprocessors as the times were fitted on.
-  const scale = (batch * fittedMultiprocessors) / multiprocessors;
-  const launched = (warps / 1000) * scale;
+  const scale = scaleOf(batch, multiprocessors);
   const millions = (stored / 1e6) * scale;
   const gathered = millions * unitsAcross(sectorBytes, rowBytes, rowBytes, lines) * sectorBytes;
   // Warps that run together on a multiprocessor, and of a row; what their rows have in common is gathered once.
-  const together = Math.min(resident, Math.max(1, warps / multiprocessors));
+  const together = Math.min(resident, Math.max(1, warpsOf(features, plan) / multiprocessors));
   const perRow = variant === 'gather' ? Math.max(1, stored / Math.max(1, rows)) / segment : splits;
   const density = Math.min(0.999, stored / (tiles[0] * tileShapes[0].rows * tileShapes[0].columns));
   const share = distinctShare(Math.max(1, together / perRow), density);
@@ -177,57 +187,60 @@ function gatherTerms(
   const inWarp = variant === 'gather' ? segment : Math.min(segment, stored / Math.max(1, rows) / splits);
   const walked = stepBytes < lineBytes ? share * together * inWarp : 0;
   const distinct = gathered * share;
-  const memory = [gathered, distinct, distinct * farShare(columns * rowBytes)];
-  const lost = millions * (steps - 1) * sectorBytes * lostShare(walked);
-  // At most one row of B a tile's column.
-  const ofTiles = gathered * Math.min(1, (tiles[0] * tileShapes[0].columns) / Math.max(1, stored));
-  const touched = millions * linesOfRow(rowBytes, stepBytes, lines);
-  // Rows of B from memory, and those of A, once.
-  const missed = distinct * missShare(columns * rowBytes);
-  const streamed = ((rows * rowBytes) / 1e6) * scale * missShare((rows + columns) * rowBytes);
-  const shared = [...memory, touched, waves, lost, ofTiles, wholeWaves - 1, missed, streamed];
+  return {
+    gathered,
+    distinct,
+    far: distinct * farShare(columns * rowBytes),
+    touched: millions * linesOfRow(rowBytes, stepBytes, lines),
+    lost: millions * (Math.ceil(rowBytes / stepBytes) - 1) * sectorBytes * lostShare(walked),
+    ofTiles: gathered * Math.min(1, (tiles[0] * tileShapes[0].columns) / Math.max(1, stored)),
+    missed: distinct * missShare(columns * rowBytes),
+    streamed: ((rows * rowBytes) / 1e6) * scale * missShare((rows + columns) * rowBytes),
+  };
+}
+
+/** Kernels by rows or elements: what the weights of `sddmmCosts` are microseconds of. */
+function gatherTerms(
+  features: SddmmFeatures,
+  multiprocessors: number,
+  plan: SddmmPlan,
+  occupancy: Occupancy,
+): readonly number[] {
+  const { rows, stored, longestRow, depth, batch } = features;
+  const { variant, vector, lanes, splits } = plan;
+  // Along the depth.
+  const steps = Math.ceil(depth / (lanes * vector));
+  const segment = segmentOf(lanes);
+  const warps = warpsOf(features, plan);
+  const waves = Math.max(0, (warps * batch) / (multiprocessors * occupancy.resident * warpsOfBlock) - 1);
+  const wholeWaves = wholeWavesOf(occupancy);
+  const launched = (warps / 1000) * scaleOf(batch, multiprocessors);
+  const { gathered, distinct, far, touched, lost, ofTiles, missed, streamed } = trafficOf(
+    features,
+    multiprocessors,
+    plan,
+    occupancy,
+  );
+  const shared = [gathered, distinct, far, touched, waves, lost, ofTiles, wholeWaves - 1, missed, streamed];
+  const crowded = crowds(occupancy) ? 1 : 0;
+  const uneven = unevenBlocks(occupancy) / occupancy.resident;
+  const crowding = [crowded, crowded * steps, uneven * gathered, uneven * distinct];
   if (variant === 'gather') {
     const search = Math.log2(Math.max(1, rows)) / 10;
     const own = ownSearchSteps(features);
-    return [
-      1,
-      search,
-      steps,
-      launched,
-      launched * steps,
-      ...shared,
-      wholeWaves * steps,
-      own,
-      crowded,
-      crowded * steps,
-      uneven * gathered,
-      uneven * distinct,
-    ];
+    return [1, search, steps, launched, launched * steps, ...shared, wholeWaves * steps, own, ...crowding];
   }
   const longest = Math.ceil(longestRow / (segment * splits));
   // Segments of a warp; one begins anywhere.
   const segments = stored / Math.max(1, warps * segment);
   const parts = launched * Math.max(1, segments + 0.5);
   const swept = wholeWaves * Math.ceil(segments);
-  return [
-    1,
-    longest,
-    Math.sqrt(longest) * steps,
-    launched,
-    parts,
-    parts * steps,
-    ...shared,
-    swept,
-    swept * steps,
-    // Warps of one wave sweep their rows in step, and the L2 cache sends what they ask for together once.
-    ...memory.map((term) => (wholeWaves > 1 ? term : 0)),
-    crowded,
-    crowded * steps,
-    uneven * gathered,
-    uneven * distinct,
-    // Lanes that have no columns in the last step go through it all the same.
-    rowBytes % stepBytes > 0 ? parts : 0,
-  ];
+  // Warps of one wave sweep their rows in step, and the L2 cache sends what they ask for together once.
+  const apart = wholeWaves > 1 ? [gathered, distinct, far] : [0, 0, 0];
+  // Lanes that have no columns in the last step go through it all the same.
+  const partial = depth % (lanes * vector) > 0 ? parts : 0;
+  const chain = [1, longest, Math.sqrt(longest) * steps, launched, parts, parts * steps];
+  return [...chain, ...shared, swept, swept * steps, ...apart, ...crowding, partial];
 }
 
 /** Units of `staged` that a block sums at once: matches StagedShape of cuda/kernels/sddmm/staged_float32.cu. */
@@ -236,6 +249,23 @@ const unitsAtOnce: ByRows = { 32: 256, 64: 512, 128: 1024, 256: 1024 };
 // Units of the fullest tiles, of those of the mean: of patterns that are scattered over this share of all tiles or more, and of bands and windows.
 const scattered = 0.7;
 const fullestTile = { spread: 1.1, local: 1.6 };
+
+/** Stages that a block of `staged` fills, and what its threads sum of them. */
+function stagedWork({ dtype, stored, depth }: SddmmFeatures, tile: number, count: number, local: boolean) {
+  const rowBytes = depth * dtypeInfo[dtype].bytes;
+  const steps = stageSteps(dtype, depth);
+  const rowElements = stored / (count * tile);
+  // A row has one that is not full.
+  const units = tile * (rowElements / 4 + 0.375 * (1 - Math.exp(-rowElements)));
+  const fullest = local ? fullestTile.local : fullestTile.spread;
+  // Short rows are copied until they fill a stage, and summed once.
+  const summed =
+    steps > 1 ? steps : Math.min(1, 2 ** Math.ceil(Math.log2(Math.max(1, rowBytes / vectorBytes))) / 8);
+  return {
+    brought: steps * Math.max(1, Math.ceil((units * fullest) / unitsAtOnce[tile])),
+    sums: (units / 256) * summed,
+  };
+}
 
 /** Kernels by tiles: what the weights of `sddmmCosts` are microseconds of. */
 function tileTerms(
@@ -248,65 +278,33 @@ function tileTerms(
   const { variant, tile } = plan;
   const shape = shapeIndexOf(tile);
   const count = tiles[shape];
-  const rowBytes = depth * dtypeInfo[dtype].bytes;
-  const steps = stageSteps(dtype, depth);
   // Blocks of a multiprocessor on average, and of the one that has most; thousands of elements of them and of a block.
   const mean = (count * batch) / multiprocessors;
   const most = occupancy.blocks;
   const elements = stored / count / 1000;
-  const crowded = crowds(occupancy) ? 1 : 0;
-  const uneven = unevenBlocks(occupancy);
   const everywhere = Math.ceil(rows / tile) * Math.ceil(columns / tileShapes[shape].columns);
   const local = count < scattered * everywhere;
-  if (variant !== 'staged') {
-    // The copy engine takes longer for rows of a single vector.
-    const short = rowBytes <= vectorBytes ? mean : 0;
-    const later = wholeWavesOf(occupancy) - 1;
-    return [
-      1,
-      steps,
-      most - 1,
-      (most - 1) * steps,
-      mean * steps,
-      mean * elements,
-      elements,
-      short,
-      later,
-      later * steps,
-      crowded,
-      crowded * steps,
-      uneven * steps,
-      uneven * elements,
-      local ? mean : 0,
-      local ? mean * steps : 0,
-    ];
-  }
-  const rowElements = stored / (count * tile);
-  // A row has one that is not full.
-  const units = tile * (rowElements / 4 + 0.375 * (1 - Math.exp(-rowElements)));
-  const fullest = local ? fullestTile.local : fullestTile.spread;
-  const brought = steps * Math.max(1, Math.ceil((units * fullest) / unitsAtOnce[tile]));
-  // Short rows are copied until they fill a stage, and summed once.
-  const summed =
-    steps > 1 ? steps : Math.min(1, 2 ** Math.ceil(Math.log2(Math.max(1, rowBytes / vectorBytes))) / 8);
-  const sums = (units / 256) * summed;
-  return [
-    1,
-    brought,
-    mean,
-    mean * brought,
-    (most - 1) * brought,
-    mean * sums,
-    most * sums,
-    most * elements,
-    mean * elements,
-    elements,
-    sums,
+  const crowded = crowds(occupancy) ? 1 : 0;
+  const uneven = unevenBlocks(occupancy);
+  const placing = (steps: number, work: number): readonly number[] => [
     crowded,
-    crowded * brought,
-    uneven * brought,
-    uneven * sums,
+    crowded * steps,
+    uneven * steps,
+    uneven * work,
     local ? mean : 0,
-    local ? mean * brought : 0,
+    local ? mean * steps : 0,
   ];
+  if (variant === 'staged') {
+    const { brought, sums } = stagedWork(features, tile, count, local);
+    const copies = [1, brought, mean, mean * brought, (most - 1) * brought];
+    const products = [mean * sums, most * sums, most * elements, mean * elements, elements, sums];
+    return [...copies, ...products, ...placing(brought, sums)];
+  }
+  const steps = stageSteps(dtype, depth);
+  // The copy engine takes longer for rows of a single vector.
+  const short = depth * dtypeInfo[dtype].bytes <= vectorBytes ? mean : 0;
+  const later = wholeWavesOf(occupancy) - 1;
+  const stages = [1, steps, most - 1, (most - 1) * steps, mean * steps];
+  const sampled = [mean * elements, elements, short, later, later * steps];
+  return [...stages, ...sampled, ...placing(steps, elements)];
 }
