@@ -44,8 +44,8 @@ unpack_into() {
   parent=$1
   home="$parent/warptile-kit-$kit_id"
   [ -x "$home/bin/node" ] && return 0
-  mkdir -p "$parent" 2>/dev/null || return 1
-  staging=$(mktemp -d "$parent/warptile-kit.XXXXXX" 2>/dev/null) || return 1
+  mkdir -p "$parent" || return 1
+  staging=$(mktemp -d "$parent/warptile-kit.XXXXXX") || return 1
   for part in runtime package; do
     # The marker tells a failed decompression from an empty archive: sh has no pipefail.
     { decompress "$here/$part.tar.xz" && : >"$staging/.$part"; } | tar -xf - -C "$staging" && [ -e "$staging/.$part" ] || {
