@@ -178,9 +178,9 @@ __device__ __forceinline__ void take_short_items(const BinParams<T>& p, uint32_t
   }
 }
 
-// Pieces take more registers, and so one block of a multiprocessor less.
+// Pairs of columns fit the registers of as many blocks by themselves, and better.
 template <typename T, typename Columns, int kSplits>
-__global__ void __launch_bounds__(kBinThreads, Columns::kPieces == 1 ? kBinBlocks : kBinBlocks - 1)
+__global__ void __launch_bounds__(kBinThreads, Columns::kPiece == 2 ? kBinBlocks - 1 : kBinBlocks)
     spmm_bins_kernel(const BinParams<T> p) {
   constexpr int kItems = kWarpSize / (Columns::kLanes * kSplits);
   const uint32_t warp = threadIdx.x / kWarpSize;
