@@ -1,6 +1,8 @@
 import { type SpmmPlan, spmmPlan } from '../lib/backends/calls/spmm.js';
-import { groupPlans, groupTime } from '../lib/ops/spmm-gather-plans.js';
-import { bestWithTiles, describePlan, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
+import { groupPlaced, groupPlans, groupTime } from '../lib/ops/spmm-gather-plans.js';
+import { groupOccupancy } from '../lib/ops/spmm-occupancy.js';
+import { bestWithTiles, describePlan, placed, type SpmmFeatures, selectSpmm } from '../lib/ops/spmm-plan.js';
+import { streamPlans } from '../lib/ops/spmm-stream.js';
 import { floatDTypes } from '../lib/tensor/dtype.js';
 import { spmmFeatures as features, h200 } from './harness/plan-features.js';
 
@@ -107,6 +109,53 @@ describe('selectSpmm', () => {
     const lanesOf = (width: number): number[] =>
       groupPlans({ ...operands, width }).flatMap(({ vector, lanes }) => (vector === 1 ? [lanes] : []));
     expect([lanesOf(3).includes(4), lanesOf(5).includes(4)]).toEqual([true, false]);
+  });
+
+  test('bundles the blocks of row groups that those of the next kernel would crowd', () => {
+    // uniform-1232x2019-d0.0343 with 156 columns: five blocks a multiprocessor that holds eight took 10.6 us, one of five 7.2.
+    const pattern = { rows: 1232, columns: 2019, stored: 85_314, longestRow: 94 };
+    const problem = features({ ...pattern, width: 156, vectors: false });
+    const plan = spmmPlan('row-group', { vector: 8, piece: 2, lanes: 16, splits: 2 });
+    const bundleOf = (change: Partial<SpmmFeatures>, card = h200, splits = 2): number =>
+      groupPlaced({ ...problem, ...change }, card, { ...plan, splits }).bundle;
+    expect(groupOccupancy(problem, h200.multiprocessors, plan)).toEqual({ blocks: 5, resident: 8 });
+    expect(bundleOf({})).toBe(5);
+    const { us } = groupPlaced(problem, h200, plan);
+    expect(us).toBeGreaterThan(0.8 * 7.2);
+    expect(us).toBeLessThan(1.2 * 7.2);
+    // Fewer leave room enough, more fill all there is; others would need another kernel, do not overlap, or lose more than they gain.
+    expect([
+      bundleOf({}, h200, 1),
+      bundleOf({ rows: 3000, stored: 207_000 }),
+      bundleOf({ batch: 2, rows: 616 }),
+      bundleOf({}, { ...h200, clusters: false }),
+      bundleOf({ stored: 2000, longestRow: 4 }),
+    ]).toEqual([1, 1, 1, 1, 1]);
+    const { plan: chosen } = selectSpmm(problem, h200, 'row-group');
+    expect(chosen.bundle).toBe(groupPlaced(problem, h200, chosen).bundle);
+    expect(Object.keys(chosen)).toEqual(Object.keys(plan));
+  });
+
+  test('runs streams alone that the next kernel would crowd', () => {
+    // power-law-8807-3 with 307 columns: 15.5 us with blocks of the next kernel beside its own, 10.8 alone.
+    const pattern = { rows: 8807, columns: 8807, stored: 26_158, longestRow: 132 };
+    const stream = { items: 1766, segments: 0, longRows: 0, blockItems: 4, warpItems: 68 };
+    const tables = { stream: { ...stream, longest: 132, stretch: 16, at: 0 }, column: undefined };
+    const bins = { items: 8807, segments: 0, limit: 512, atLeast: [], ...tables };
+    const problem = features({ ...pattern, dtype: 'float32', width: 307, vectors: false, pairs: false });
+    const plans = streamPlans({ ...problem, bins: { stream, column: stream } });
+    const alone = (width: number): boolean[] =>
+      plans.map(
+        (plan) =>
+          placed({ ...problem, width, bins: bins as unknown as SpmmFeatures['bins'] }, h200, plan).alone,
+      );
+    // By four columns a lane there are twice the blocks, ten a multiprocessor that holds as many.
+    expect(plans.map(({ vector }) => vector)).toEqual([4, 8]);
+    expect([alone(307), alone(60), alone(2000)]).toEqual([
+      [false, true],
+      [false, false],
+      [false, false],
+    ]);
   });
 
   test.each(floatDTypes)('every %s plan shares out a warp and fits some kernel', (dtype) => {

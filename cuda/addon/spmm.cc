@@ -21,6 +21,8 @@ SpmmPlan read_plan(CommandReader& in) {
   plan.block_items = in.small_size("block items");
   plan.warp_items = in.small_size("warp items");
   plan.warp_rows = in.small_size("rows of a warp");
+  plan.bundle = in.small_size("bundle");
+  plan.alone = in.flag("alone");
   return plan;
 }
 

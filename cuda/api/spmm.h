@@ -34,6 +34,10 @@ struct SpmmPlan {
   int64_t block_items = 0;  // row bins, stream: the first items, which take a block each
   int64_t warp_items = 0;   // row bins, stream: the next ones, which take a warp each
   int warp_rows = 0;        // panel: rows of a warp
+  // Row group of one problem: so many blocks are launched as one, so that each multiprocessor gets its share although the next kernel's are
+  // placed while they run.
+  int bundle = 1;
+  bool alone = false;  // stream: the next kernel's blocks are not placed beside this one's
 };
 
 // A table of items that the lanes of a plan take. Row bins: rows in the order of descending length, those too long for one block cut

@@ -2,27 +2,14 @@
 
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import { shapeIndexOf } from '../formats/tile-shapes.js';
+import { crowds, type Occupancy } from '../planning/occupancy.js';
 import { reservedBytes } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { sddmmNeeds } from './sddmm-needs.js';
 import type { SddmmFeatures } from './sddmm-plan.js';
 
-/** Of a kernel, in blocks of one multiprocessor. */
-export interface Occupancy {
-  /** Of the one that has most, where they are spread evenly. */
-  readonly blocks: number;
-  /** That it holds at once. */
-  readonly resident: number;
-}
-
 /** @internal The last one takes as long as the others. */
 export const wholeWavesOf = ({ blocks, resident }: Occupancy): number => Math.ceil(blocks / resident);
-
-/**
- * @internal Whether those of the next kernel of as many find no room beside them. They are placed all the same, wherever one ends, and some
- * multiprocessors get more than others.
- */
-export const crowds = ({ blocks, resident }: Occupancy): boolean => 2 * blocks > resident;
 
 /** @internal Blocks that some multiprocessors get then, beyond their share: as many as there is room for. */
 export const unevenBlocks = (occupancy: Occupancy): number =>

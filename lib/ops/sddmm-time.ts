@@ -2,13 +2,12 @@
 
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import { shapeIndexOf, tileShapes } from '../formats/tile-shapes.js';
+import { crowds, type Occupancy } from '../planning/occupancy.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { lineBytes, sectorBytes } from './cache-lines.js';
 import { type SddmmKernel, sddmmCosts } from './sddmm-costs.js';
 import { stageSteps } from './sddmm-needs.js';
 import {
-  crowds,
-  type Occupancy,
   sddmmOccupancy,
   segmentOf,
   unevenBlocks,

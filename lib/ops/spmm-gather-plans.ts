@@ -4,7 +4,8 @@ import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
 import type { RowBins } from '../formats/row-bins.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
-import { memoryTimes } from './spmm-memory.js';
+import { type MemoryTimes, memoryTimes } from './spmm-memory.js';
+import { type Placed, placedGroup } from './spmm-occupancy.js';
 import { piecesShare, piecesTime, sectorsShare } from './spmm-pieces.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { exponentOf, overlapped } from './spmm-time.js';
@@ -174,12 +175,28 @@ export function groupPlans(operands: DenseOperands): readonly SpmmPlan[] {
   return plans;
 }
 
-/** @internal */
-export function groupTime(
+/** @internal The time of row groups, and how many of their blocks make one. */
+export const groupPlaced = (
   features: SpmmFeatures,
   device: PlanDevice,
   plan: SpmmPlan,
   memory = memoryTimes(features),
+): Placed => placedGroup(features, device, plan, groupTimeAlone(features, device, plan, memory));
+
+/** @internal */
+export const groupTime = (
+  features: SpmmFeatures,
+  device: PlanDevice,
+  plan: SpmmPlan,
+  memory = memoryTimes(features),
+): number => groupPlaced(features, device, plan, memory).us;
+
+/** Where the blocks of no other kernel are beside theirs. */
+function groupTimeAlone(
+  features: SpmmFeatures,
+  device: PlanDevice,
+  plan: SpmmPlan,
+  memory: MemoryTimes,
 ): number {
   const { dtype, rows, stored, longestRow, width, batch } = features;
   const { vector, lanes, splits, warps } = plan;
@@ -232,6 +249,8 @@ const binPlan = (
   blockItems,
   warpItems,
   warpRows: 0,
+  bundle: 1,
+  alone: false,
   padded: false,
 });
 

@@ -11,8 +11,9 @@ import { bestOf, type Candidate, type Choice, choose, type Found } from '../plan
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
-import { binPlans, binTime, groupPlans, groupTime, splitTime } from './spmm-gather-plans.js';
+import { binPlans, binTime, groupPlaced, groupPlans, groupTime, splitTime } from './spmm-gather-plans.js';
 import { type MemoryTimes, memoryTimes } from './spmm-memory.js';
+import { bundled, streamAlone } from './spmm-occupancy.js';
 import { panelPlans, panelProblem, panelTime } from './spmm-panel.js';
 import { streamPlans, streamProblem, streamTime } from './spmm-stream.js';
 import { bestStripPlan, type StripFeatures, stripOperandsProblem, stripsProblem } from './spmm-strips.js';
@@ -86,7 +87,7 @@ export function spmmVariantsFor(
     rowBins(features, device, memory),
     bestTiles ?? tiles(features, device),
     panel(features, device),
-    stream(features, memory),
+    stream(features, device, memory),
   ];
   found.push(strips(features, device, found));
   return found;
@@ -178,9 +179,18 @@ function rowSplit(features: SpmmFeatures, device: PlanDevice, memory: MemoryTime
 
 function rowGroup(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): SpmmFound {
   const problem = gatherProblem(features);
-  return bestOf('row-group', problem, groupPlans(features), (plan) =>
+  const found = bestOf('row-group', problem, groupPlans(features), (plan) =>
     groupTime(features, device, plan, memory),
   );
+  return found.plan === undefined ? found : { ...found, plan: placed(features, device, found.plan) };
+}
+
+/** @internal A plan with what the next kernel's blocks beside its own ask for: row groups with their bundle, streams alone. */
+export function placed(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): SpmmPlan {
+  const { multiprocessors } = device;
+  if (plan.variant === 'row-group') return bundled(plan, groupPlaced(features, device, plan).bundle);
+  if (plan.variant !== 'stream' || !streamAlone(features, multiprocessors, plan)) return plan;
+  return spmmPlan('stream', { ...plan, alone: true });
 }
 
 function rowBins(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): SpmmFound {
@@ -211,10 +221,11 @@ function panel(features: SpmmFeatures, device: PlanDevice): SpmmFound {
   return bestOf('panel', panelProblem(features), panelPlans(device), time);
 }
 
-function stream(features: SpmmFeatures, memory: MemoryTimes): SpmmFound {
+function stream(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): SpmmFound {
   const problem = gatherProblem(features) ?? streamProblem(features);
   if (problem !== undefined) return ruledOut('stream', problem);
-  return bestOf('stream', undefined, streamPlans(features), (plan) => streamTime(features, plan, memory));
+  const plans = streamPlans(features).map((plan) => placed(features, device, plan));
+  return bestOf('stream', undefined, plans, (plan) => streamTime(features, plan, memory));
 }
 
 /**

@@ -16,7 +16,14 @@ import { plansWithPadding } from './padding.js';
 import { binPlans, binTime, groupPlans, groupTime } from './spmm-gather-plans.js';
 import { memoryTimes } from './spmm-memory.js';
 import { panelPlans, panelTime } from './spmm-panel.js';
-import { describePlan, paddedSpmm, type SpmmFeatures, selectSpmm, spmmVariantsFor } from './spmm-plan.js';
+import {
+  describePlan,
+  paddedSpmm,
+  placed,
+  type SpmmFeatures,
+  selectSpmm,
+  spmmVariantsFor,
+} from './spmm-plan.js';
 import { streamPlans, streamTime } from './spmm-stream.js';
 import { type StripFeatures, stripPlans, stripsTime } from './spmm-strips.js';
 import { type TileFeatures, tilePlans, tilesTime } from './spmm-tiles-plan.js';
@@ -60,11 +67,17 @@ function plansFor(features: SpmmFeatures, card: PlanDevice): Estimate<SpmmPlan>[
     if (plan === undefined) return [];
     switch (variant) {
       case 'row-group':
-        return estimates(groupPlans(features), (one) => groupTime(features, card, one, memory));
+        return estimates(
+          groupPlans(features).map((one) => placed(features, card, one)),
+          (one) => groupTime(features, card, one, memory),
+        );
       case 'row-bins':
         return estimates(binPlans(features), (one) => binTime(features, card, one, memory));
       case 'stream':
-        return estimates(streamPlans(features), (one) => streamTime(features, one, memory));
+        return estimates(
+          streamPlans(features).map((one) => placed(features, card, one)),
+          (one) => streamTime(features, one, memory),
+        );
       case 'panel':
         return estimates(panelPlans(card), (one) => panelTime(features, card, one));
       case 'tiles':

@@ -33,8 +33,8 @@ function plansFor(dtype: FloatDType, width: number): SpmmPlan[] {
   return [...new Map(plans.map((plan) => [groupName(plan), plan])).values()];
 }
 
-const groupName = ({ vector, piece, lanes, splits, warps }: SpmmPlan): string =>
-  `group ${vector}/${piece}x${lanes}x${splits}x${warps}`;
+const groupName = ({ vector, piece, lanes, splits, warps, bundle }: SpmmPlan): string =>
+  `group ${vector}/${piece}x${lanes}x${splits}x${warps}${bundle > 1 ? ` of ${bundle}` : ''}`;
 
 function groupSpecs(dtype: FloatDType): SpmmSpec[] {
   const specs: SpmmSpec[] = [];
@@ -60,6 +60,14 @@ function groupSpecs(dtype: FloatDType): SpmmSpec[] {
   for (const plan of plansFor(dtype, 5)) {
     add(csr(1100, 700, 'longRows'), 5, plan, { batches: [2, undefined] });
     add(csr(30, 40, 'uniform', 0.3), 5, plan, { special: nonFinite(7) });
+  }
+  // Bundles of blocks, the last of which are empty: of as many as a block can have, and of three.
+  for (const width of [1, 32, 33, 130]) {
+    for (const [i, plan] of plansFor(dtype, width).entries()) {
+      const bundle = i % 2 === 0 ? Math.min(8, 32 / plan.warps) : 3;
+      const reduced = dtype !== 'bfloat16' && i % 4 === 0;
+      add(csr(300, 61, 'skewed', 0.15), width, spmmPlan('row-group', { ...plan, bundle }), { reduced });
+    }
   }
   return specs;
 }
@@ -331,6 +339,10 @@ function streamSpecs(dtype: FloatDType): SpmmSpec[] {
       if (width === widths[4] && pattern.rows > 1000) continue;
       add(pattern, width, { reduced: dtype !== 'bfloat16' && pattern.rows < 100 && width < 100 });
     }
+  }
+  for (const { name, plan } of forcedStreams(dtype, widths[2], { vectors: true, pairs: true })) {
+    const forced = { name: `${name} alone`, plan: spmmPlan('stream', { ...plan, alone: true }) };
+    specs.push({ pattern: streamPatterns[3], width: widths[2], dtype, forced, reduced: true });
   }
   // Blocks of one column in rounds, and past the last of them.
   add(csr(9, 9000, 'longRows'), 1);

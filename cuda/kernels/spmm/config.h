@@ -12,10 +12,13 @@ constexpr int kVectorBytes = 16;
 constexpr int kNarrowLanes = 8;  // where a warp's tile would be mostly empty
 constexpr int kWideLanes = 32;
 
-// Row groups: kGroupThreads threads a block, more where a row takes more warps.
-constexpr int kGroupThreads = 128;
+// Row groups: as many warps a block, more where a row takes more.
+constexpr int kGroupWarpsLog2 = 2;
 constexpr int kMaxGroupWarps = 8;  // a row
 constexpr int kChunk = 4;          // entries whose columns are loaded at once, and whose rows of B are in flight together
+
+// Bundles of blocks: what a block can have, on every card.
+constexpr int kMaxBundleThreads = 1024;
 
 // Bins: 8 warps a block, which share an item, take one each, or several each.
 constexpr int kBinWarps = 8;

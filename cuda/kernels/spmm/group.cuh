@@ -8,7 +8,9 @@
 //               chunk 1        split 1 of warp 0          then shuffles add the splits, shared memory the warps
 //               ...
 //
-// Memory    shared: up to 8 warps x 256 floats, 8 KiB, where warps share a row; 64 registers a thread, 80 of batches
+//           Blocks of 4 warps, or of those of a row; a bundle of them is launched as one where the blocks of the next kernel would be
+//           placed among them unevenly.
+// Memory    shared: 1 KiB a warp, 32 KiB a block at most, where warps share a row; 64 registers a thread, 80 of batches
 // Roofline  nnz (bytes of val + 4) + gathered rows of B + C; bound by L1/L2 (about 11 TB/s gathered on an H200) and, below 4 us, by
 //           latency: one chain of row_ptr -> col -> B for each round of chunks
 // Numerics  float32 accumulators; splits and warps are added in a fixed order: bitwise repeatable.
@@ -49,14 +51,16 @@ struct GroupParams {
   int64_t c_stride;
 };
 
-// Blocks of eight warps that share a multiprocessor: without a number the compiler saves registers and waits for one row of B before it asks
-// for the next.
+// Threads of a block at most, and such blocks of a multiprocessor: without a number the compiler saves registers and waits for one row of B
+// before it asks for the next.
 template <bool kSimple>
-constexpr int kGroupBlocks = kSimple ? 4 : 3;
+constexpr int kGroupMaxThreads = kSimple ? kMaxBundleThreads : kMaxGroupWarps * kWarpSize;
+template <bool kSimple>
+constexpr int kGroupBlocks = kSimple ? 1 : 3;
 
 // kSimple: one problem, and a grid that holds all column tiles.
 template <typename T, typename Columns, int kSplits, bool kSimple>
-__global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize, kGroupBlocks<kSimple>) spmm_group_kernel(const GroupParams<T> p) {
+__global__ void __launch_bounds__(kGroupMaxThreads<kSimple>, kGroupBlocks<kSimple>) spmm_group_kernel(const GroupParams<T> p) {
   constexpr int kVector = Columns::kVector, kLanes = Columns::kLanes, kTile = Columns::kTile;
   constexpr int kItems = kWarpSize / (kLanes * kSplits);
   extern __shared__ float warp_sums[];  // [warps of the block, kTile]
@@ -65,9 +69,12 @@ __global__ void __launch_bounds__(kMaxGroupWarps * kWarpSize, kGroupBlocks<kSimp
   const int warps = 1 << p.warps_log2;
   const int part = (warp & (warps - 1)) * kSplits + lane / kLanes % kSplits;
   const uint32_t step = warps * kSplits * kChunk;
-  const int rows_per_block = (blockDim.x / kWarpSize >> p.warps_log2) * kItems;
+  // Blocks of a bundle are dealt out in turn, as single ones are.
+  const int block_log2 = max(kGroupWarpsLog2, p.warps_log2);
+  const uint32_t block = blockIdx.x + (kSimple ? (warp >> block_log2) * gridDim.x : 0);
+  const int row_of_block = (warp & ((1 << block_log2) - 1)) >> p.warps_log2;
   // Below 2^31 + 2^31: the grid was checked.
-  const uint32_t row = blockIdx.x * rows_per_block + (warp >> p.warps_log2) * kItems + lane / (kLanes * kSplits);
+  const uint32_t row = ((block << (block_log2 - p.warps_log2)) + row_of_block) * kItems + lane / (kLanes * kSplits);
   const bool has_row = row < static_cast<uint32_t>(p.rows);
   // The pattern was written by copies from the host, which no kernel overlaps: it may be read while the kernel before this one ends.
   const uint32_t first = has_row ? p.row_ptr[row] : 0;
@@ -132,20 +139,21 @@ template <typename T, typename Columns, int kSplits>
 Status launch_group_shape(const SpmmParams& params, const LaunchContext& context) {
   constexpr int kItems = kWarpSize / (Columns::kLanes * kSplits);
   const int warps = params.plan.warps;
-  const int threads = std::max(kGroupThreads, warps * kWarpSize);
+  const int block_warps = std::max(1 << kGroupWarpsLog2, warps);
   LaunchShape shape;
   shape.overlaps = true;
-  shape.threads = threads;
-  shape.grid_x = ceil_div(params.pattern.rows, threads / kWarpSize / warps * kItems);
+  shape.threads = block_warps * kWarpSize * params.plan.bundle;
+  shape.grid_x = ceil_div(params.pattern.rows, block_warps / warps * kItems * params.plan.bundle);
   shape.grid_y = std::min(ceil_div(params.n, Columns::kTile), kMaxGridYZ);
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
-  if (warps > 1) shape.shared_bytes = sizeof(float) * threads / kWarpSize * Columns::kTile;
+  if (warps > 1) shape.shared_bytes = sizeof(float) * (shape.threads / kWarpSize) * Columns::kTile;
   auto p = entry_params<GroupParams, T>(params);
   p.row_ptr = params.pattern.row_ptr;
   p.rows = static_cast<int32_t>(params.pattern.rows);
   while (1 << p.warps_log2 < warps) ++p.warps_log2;
   p.batch = params.batch;
   const bool simple = params.batch == 1 && shape.grid_y * Columns::kTile >= params.n;
+  if (!simple && params.plan.bundle > 1) return Status::unsupported("spmm: bundles are of one problem");
   return simple ? launch(context, spmm_group_kernel<T, Columns, kSplits, true>, shape, p)
                 : launch(context, spmm_group_kernel<T, Columns, kSplits, false>, shape, p);
 }

@@ -2,6 +2,8 @@
 
 #include "api/spmm.h"
 
+#include <algorithm>
+
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
 
@@ -126,6 +128,8 @@ bool has_group(DType dtype, const SpmmPlan& plan) {
   const int all = 32 / plan.lanes;
   const int few = all >= 4 ? all / 4 : 1;
   if (plan.splits != all && plan.splits != few && (plan.splits != 1 || plan.lanes > 2)) return false;
+  const int most_bundled = kMaxBundleThreads / (kWarpSize * std::max(1 << kGroupWarpsLog2, plan.warps));
+  if (plan.bundle < 1 || plan.bundle > most_bundled) return false;
   return plan.warps == 1 || plan.splits == all;
 }
 

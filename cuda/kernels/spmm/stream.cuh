@@ -44,6 +44,7 @@ struct StreamParams {
   uint32_t warp_blocks;  // ceil(warp_items / kStreamWarps)
   uint32_t count;        // of all items
   uint32_t n;
+  bool alone;            // SpmmPlan::alone
   float alpha;
   float beta;
   T* c;  // [batch, m, n]
@@ -108,7 +109,7 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Columns>) spm
     columns = p.a.col[first + own];
     steps = p.steps[first + own];
   }
-  follow_previous_kernel();
+  follow_previous_kernel(p.alone);
   const T* values = p.a.values + blockIdx.z * p.values_stride;
   if (first + own < last) factors = values[first + own];
   const uint32_t column = blockIdx.y * kTile + Columns::first(lane);
@@ -199,6 +200,7 @@ template <typename T>
 StreamParams<T> stream_params(const SpmmParams& params, float* partial) {
   auto p = item_params<StreamParams, T>(params, kStreamWarps, partial);
   p.steps = params.bins.steps;
+  p.alone = params.plan.alone;
   return p;
 }
 

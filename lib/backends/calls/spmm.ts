@@ -33,6 +33,10 @@ export interface SpmmPlan {
   readonly warpItems: number;
   /** Panel: rows of a warp. */
   readonly warpRows: number;
+  /** Row group of one problem: so many blocks are launched as one, where the next kernel's would else crowd them. */
+  readonly bundle: number;
+  /** Stream: no blocks of the next kernel are placed beside this one's: they wait until all of them have ended. */
+  readonly alone: boolean;
   /** B and C are copied so that their rows begin at multiples of 16 bytes. */
   readonly padded: boolean;
 }
@@ -51,6 +55,8 @@ export function spmmPlan(
     blockItems = 0,
     warpItems = 0,
     warpRows = 0,
+    bundle = 1,
+    alone = false,
     padded = false,
   }: Partial<Omit<SpmmPlan, 'variant'>> = {},
 ): SpmmPlan {
@@ -66,6 +72,8 @@ export function spmmPlan(
     blockItems,
     warpItems,
     warpRows,
+    bundle,
+    alone,
     padded,
   };
 }

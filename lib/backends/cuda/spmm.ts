@@ -34,6 +34,8 @@ export function marshalSpmm(command: CommandWriter, call: SpmmCall): void {
     .number(plan.blockItems)
     .number(plan.warpItems)
     .number(plan.warpRows)
+    .number(plan.bundle)
+    .flag(plan.alone)
     .flag(plan.padded)
     .number(bins?.items ?? 0)
     .number(bins?.segments ?? 0)
