@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <vector>
 
 #include "addon/entry.h"
 #include "addon/operation_table.h"
@@ -183,8 +184,8 @@ Napi::Value elapsed(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// run(device, operation, words: Float64Array, length): enqueues one operation.
-Napi::Value run(const Napi::CallbackInfo& info) {
+// The operation of the arguments; launches nothing where there are `placements`.
+void run_operation(const Napi::CallbackInfo& info, std::vector<Placement>* placements) {
   DeviceContext& device = device_argument(info);
   const auto& table = operation_table();
   const int64_t index = integer_argument(info, 1);
@@ -192,8 +193,29 @@ Napi::Value run(const Napi::CallbackInfo& info) {
   const WordsArgument words = words_argument(info, 2, 3);
   CommandReader in(device, words.data, words.length);
   DeviceContext::Call call(device);
-  device.check(table[static_cast<size_t>(index)].run(in, device.launch_context(&call)));
+  LaunchContext context = device.launch_context(&call);
+  context.placements = placements;
+  device.check(table[static_cast<size_t>(index)].run(in, context));
+}
+
+// run(device, operation, words: Float64Array, length): enqueues one operation.
+Napi::Value run(const Napi::CallbackInfo& info) {
+  run_operation(info, nullptr);
   return info.Env().Undefined();
+}
+
+// placements(device, operation, words, length): blocks, threads and resident blocks of each kernel that `run` would launch.
+Napi::Value placements(const Napi::CallbackInfo& info) {
+  std::vector<Placement> found;
+  run_operation(info, &found);
+  Napi::Array numbers = Napi::Array::New(info.Env(), 3 * found.size());
+  uint32_t at = 0;
+  for (const Placement& placement : found) {
+    numbers.Set(at++, static_cast<double>(placement.blocks));
+    numbers.Set(at++, placement.threads);
+    numbers.Set(at++, placement.resident);
+  }
+  return numbers;
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
@@ -222,6 +244,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("mark", entry<mark>);
   add("elapsed", entry<elapsed>);
   add("run", entry<run>);
+  add("placements", entry<placements>);
   const auto& table = operation_table();
   Napi::Array names = Napi::Array::New(env, table.size());
   for (size_t i = 0; i < table.size(); ++i) names.Set(static_cast<uint32_t>(i), table[i].name);

@@ -36,6 +36,7 @@ DeviceContext::DeviceContext(Napi::Env env, int ordinal, int64_t memory_limit)
   check(cudaGetDeviceProperties(&properties_, ordinal), "cudaGetDeviceProperties");
   pool_ = std::make_shared<DevicePool>(std::min(static_cast<size_t>(memory_limit), properties_.totalGlobalMem));
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  limits_.ordinal = ordinal;
   limits_.major = properties_.major;
   limits_.minor = properties_.minor;
   limits_.multiprocessors = properties_.multiProcessorCount;

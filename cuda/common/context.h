@@ -4,12 +4,15 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <vector>
 
 #include "common/status.h"
 
 namespace warptile {
 
 struct DeviceLimits {
+  int ordinal = 0;  // of the device
   int major = 0;
   int minor = 0;
   int multiprocessors = 0;
@@ -31,10 +34,18 @@ class Workspace {
   virtual Status allocate(size_t bytes, void** pointer) = 0;
 };
 
+// How the blocks of a kernel fill the multiprocessors.
+struct Placement {
+  int64_t blocks = 0;  // of the grid
+  int threads = 0;     // of a block
+  int resident = 0;    // blocks that a multiprocessor holds at once
+};
+
 struct LaunchContext {
   cudaStream_t stream = nullptr;
   const DeviceLimits* limits = nullptr;
   Workspace* workspace = nullptr;
+  std::vector<Placement>* placements = nullptr;  // where set, kernels are not launched, but described here
 };
 
 }  // namespace warptile

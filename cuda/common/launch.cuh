@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/context.h"
+#include "common/shared_limit.h"
 #include "common/status.h"
 
 namespace warptile {
@@ -46,6 +47,13 @@ constexpr int64_t kMaxGridX = 2147483647;
 constexpr int64_t kMaxGridYZ = 65535;
 constexpr size_t kDefaultSharedBytes = 48 * 1024;
 
+inline Status describe_launch(const LaunchContext& context, const void* kernel, const LaunchShape& shape) {
+  Placement placement{shape.grid_x * shape.grid_y * shape.grid_z, shape.threads, 0};
+  WARPTILE_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&placement.resident, kernel, shape.threads, shape.shared_bytes));
+  context.placements->push_back(placement);
+  return Status::ok();
+}
+
 // An empty grid is an empty problem and launches nothing.
 template <typename... Params, typename... Args>
 Status launch(const LaunchContext& context, void (*kernel)(Params...), const LaunchShape& shape, Args&&... args) {
@@ -59,10 +67,10 @@ Status launch(const LaunchContext& context, void (*kernel)(Params...), const Lau
       return Status::limit("kernel needs " + std::to_string(shape.shared_bytes) + " bytes of shared memory, the device has " +
                            std::to_string(context.limits->shared_memory_per_block));
     }
-    WARPTILE_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                       cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                       static_cast<int>(shape.shared_bytes)));
+    WARPTILE_RETURN_IF_ERROR(
+        raise_shared_limit(reinterpret_cast<const void*>(kernel), context.limits->ordinal, shape.shared_bytes));
   }
+  if (context.placements != nullptr) return describe_launch(context, reinterpret_cast<const void*>(kernel), shape);
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(shape.grid_x), static_cast<unsigned>(shape.grid_y),
                         static_cast<unsigned>(shape.grid_z));

@@ -58,6 +58,7 @@ interface Addon {
   mark(device: number): number;
   elapsed(device: number, start: number, end: number, callback: Callback): void;
   run(device: number, operation: number, words: Float64Array, length: number): void;
+  placements(device: number, operation: number, words: Float64Array, length: number): readonly number[];
   /** The rows of cuda/addon/peers.cc. */
   readonly peers: readonly { readonly operation: string; readonly name: string }[];
   peerLibraries(): readonly PeerLibrary[];
@@ -65,6 +66,13 @@ interface Addon {
   runPeer(device: number, peer: number): void;
   disposePeer(device: number, peer: number): void;
   energy(device: number): number;
+}
+
+/** @internal A kernel's blocks, threads of each, and blocks that a multiprocessor holds at once. */
+export interface Placement {
+  readonly blocks: number;
+  readonly threads: number;
+  readonly resident: number;
 }
 
 /** What the search for an addon and a GPU found: for `warptile doctor` and for error messages. */
@@ -260,6 +268,18 @@ export class CudaBackend implements Backend {
     this.runRow('diagnosticRead', Float64Array.of(bytes, source.id, 0, sink.id, 0));
   }
 
+  /** @internal How the kernels of a call would fill the device, which does not run them. */
+  placements<K extends keyof Operations>(operation: K, call: Parameters<Operations[K]>[0]): Placement[] {
+    const command = commandOf(operation, call);
+    const row = this.#addon.operations.indexOf(operation);
+    const numbers = guard(() => this.#addon.placements(this.#device, row, command.words, command.length));
+    const found: Placement[] = [];
+    for (let at = 0; at < numbers.length; at += 3) {
+      found.push({ blocks: numbers[at], threads: numbers[at + 1], resident: numbers[at + 2] });
+    }
+    return found;
+  }
+
   /** @internal Joules that the card has used since its driver was loaded. @throws WarptileError ERR_UNSUPPORTED without NVML. */
   energy(): number {
     return guard(() => this.#addon.energy(this.#device)) / 1000;
@@ -269,9 +289,7 @@ export class CudaBackend implements Backend {
     operation: K,
     call: Parameters<Operations[K]>[0],
   ): readonly (PreparedPeer | AbsentPeer)[] {
-    const command = new CommandWriter();
-    const marshal = cudaOperations[operation] as (command: CommandWriter, call: unknown) => void;
-    marshal(command.begin(), call);
+    const command = commandOf(operation, call);
     return this.#addon.peers.flatMap(({ name, operation: owner }, row) =>
       owner === operation ? [this.#preparePeer(name, row, command)] : [],
     );
@@ -334,6 +352,16 @@ export class CudaBackend implements Backend {
     });
     return Object.fromEntries(bound) as unknown as Operations;
   }
+}
+
+function commandOf<K extends keyof Operations>(
+  operation: K,
+  call: Parameters<Operations[K]>[0],
+): CommandWriter {
+  const command = new CommandWriter();
+  const marshal = cudaOperations[operation] as (command: CommandWriter, call: unknown) => void;
+  marshal(command.begin(), call);
+  return command;
 }
 
 function unavailable(ordinal: number, lines: readonly string[]): WarptileError {
