@@ -1,17 +1,17 @@
 // Which kernel sddmm chooses, and what it says about it.
 
-import type { SddmmVariant } from '../lib/backends/calls/sddmm.js';
+import type { SddmmPlan, SddmmVariant } from '../lib/backends/calls/sddmm.js';
 import { mapTiles } from '../lib/formats/tile-map.js';
 import { tileShapes } from '../lib/formats/tile-shapes.js';
 import { type Device, explainSddmm, openDevice, sddmm } from '../lib/index.js';
 import { sddmmOccupancy } from '../lib/ops/sddmm-occupancy.js';
-import { describeSddmmPlan, type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
-import { fasterAlone, sddmmTime } from '../lib/ops/sddmm-time.js';
+import { describeSddmmPlan, gatherPlans, type SddmmFeatures, selectSddmm } from '../lib/ops/sddmm-plan.js';
+import { expectedSddmm, sddmmTime } from '../lib/ops/sddmm-time.js';
 import { errorOf } from './harness/errors.js';
 import { a6000, sddmmFeatures as features, h200 } from './harness/plan-features.js';
 
 /** Eight lanes. */
-const none = { vector: 1, lanes: 8, splits: 1, tile: 0, alone: false, padded: false } as const;
+const none = { vector: 1, lanes: 8, splits: 1, tile: 0, bundle: 1, alone: false, padded: false } as const;
 
 describe('selectSddmm', () => {
   it('is a pure function that lists every variant once', () => {
@@ -163,25 +163,50 @@ describe('selectSddmm', () => {
     expect(selectSddmm({ ...many, columns: 2 ** 22 }, h200).plan.padded).toBe(false);
   });
 
-  it('runs alone what the next kernel would crowd', () => {
+  it('bundles blocks by rows that the next kernel would crowd, and runs others alone', () => {
     // uniform-2048x512-80%, k = 512: 40.4 us with blocks of the next kernel beside it, 31.3 alone.
     const pattern = { rows: 2048, columns: 512, stored: 210_310, longestRow: 136, tiles: [512, 256, 64, 16] };
     const long = features({ dtype: 'float32', ...pattern, depth: 512 });
     const plan = { ...none, variant: 'rows', vector: 4, lanes: 16 } as const;
     const { multiprocessors } = h200;
+    const placing = (one: SddmmPlan, problem = long): readonly [boolean, number] => {
+      const { alone, bundle } = expectedSddmm(problem, multiprocessors, one);
+      return [alone, bundle];
+    };
     expect(sddmmOccupancy(long, multiprocessors, plan)).toEqual({ blocks: 4, resident: 6 });
-    expect(fasterAlone(long, multiprocessors, plan)).toBe(true);
+    expect(placing(plan)).toEqual([false, 4]);
     expect(sddmmTime(long, multiprocessors, plan)).toBeGreaterThan(0.8 * 31.3);
     expect(sddmmTime(long, multiprocessors, plan)).toBeLessThan(1.2 * 31.3);
-    // Twice the blocks leave no room, half of them room enough, and short kernels lose more by waiting.
-    for (const splits of [2, 4, 8])
-      expect(fasterAlone(long, multiprocessors, { ...plan, splits })).toBe(false);
-    expect(fasterAlone({ ...long, rows: 1024 }, multiprocessors, plan)).toBe(false);
-    expect(fasterAlone({ ...long, stored: 10_000, longestRow: 12, depth: 64 }, multiprocessors, plan)).toBe(
-      false,
-    );
+    // Twice the blocks leave no room, half of them room enough, and short kernels lose more than they gain.
+    for (const splits of [2, 4, 8]) expect(placing({ ...plan, splits })).toEqual([false, 1]);
+    expect(placing(plan, { ...long, rows: 1024 })).toEqual([false, 1]);
+    expect(placing(plan, { ...long, stored: 10_000, longestRow: 12, depth: 64 })).toEqual([false, 1]);
+    // Three tiles a multiprocessor that holds four.
+    const tiled = features({ dtype: 'float32', ...pattern, depth: 512, tiles: [512, 390, 64, 16] });
+    const tiles = { ...none, variant: 'tiles', vector: 4, tile: 64 } as const;
+    expect(sddmmOccupancy(tiled, multiprocessors, tiles)).toEqual({ blocks: 3, resident: 4 });
+    expect(placing(tiles, tiled)).toEqual([true, 1]);
     const { plan: chosen } = selectSddmm(long, h200);
-    expect(chosen.alone).toBe(fasterAlone(long, multiprocessors, chosen));
+    expect([chosen.alone, chosen.bundle]).toEqual(placing(chosen));
+  });
+
+  it('reads rows of a few pairs of columns by a lane each', () => {
+    // uniform-3400x1818-d0.152, k = 6, float32: 11.2 us by single columns.
+    const pattern = {
+      rows: 3400,
+      columns: 1818,
+      stored: 942_999,
+      longestRow: 330,
+      tiles: [6099, 3078, 783, 210],
+    };
+    const few = features({ dtype: 'float32', ...pattern, depth: 6, vectors: false, lines: false });
+    const { plan } = selectSddmm(few, h200);
+    expect([plan.variant, plan.vector, plan.lanes]).toEqual(['rows', 2, 1]);
+    const single = { ...none, variant: 'rows', vector: 1, lanes: 1, splits: 2 } as const;
+    expect(sddmmTime(few, h200.multiprocessors, single)).toBeGreaterThan(0.8 * 11.2);
+    const lanesOf = (depth: number): number[] =>
+      [...gatherPlans({ ...few, depth })].flatMap(({ vector, lanes }) => (vector === 2 ? [lanes] : []));
+    expect([lanesOf(18).includes(1), lanesOf(22).includes(1)]).toEqual([true, false]);
   });
 
   it('expects rows to take longer that lie across lines, or that a warp sweeps for long', () => {

@@ -15,6 +15,7 @@ SddmmPlan read_plan(CommandReader& in) {
   plan.lanes = in.small_size("lanes");
   plan.splits = in.small_size("splits");
   plan.tile = in.small_size("tile");
+  plan.bundle = in.small_size("bundle");
   plan.alone = in.flag("alone");
   return plan;
 }

@@ -23,6 +23,7 @@ struct SddmmPlan {
   int lanes = 8;         // rows, gather: lanes that sum an element
   int splits = 1;        // rows: warps that share a row
   int tile = 0;          // tiles, staged, warpgroups: rows of a tile
+  int bundle = 1;        // rows: so many blocks are launched as one, as SpmmPlan::bundle
   bool alone = false;    // no blocks of the next kernel are placed beside this one's
 };
 

@@ -2,7 +2,7 @@
 
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import { shapeIndexOf } from '../formats/tile-shapes.js';
-import { crowds, type Occupancy } from '../planning/occupancy.js';
+import { bundleOf, crowds, type Occupancy } from '../planning/occupancy.js';
 import { reservedBytes } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { sddmmNeeds } from './sddmm-needs.js';
@@ -34,25 +34,25 @@ type ByRows = { readonly [rows: number]: number };
 const gathering = {
   float32: {
     rows: {
-      1: { 1: 16, 8: 7, 32: 7 },
-      2: { 4: 10, 8: 5, 16: 8, 32: 5 },
+      1: { 1: 12, 8: 7, 32: 7 },
+      2: { 1: 10, 4: 10, 8: 5, 16: 8, 32: 5 },
       4: { 1: 10, 2: 8, 4: 9, 8: 4, 16: 6, 32: 4 },
     },
     gather: {
       1: { 1: 16, 8: 7, 32: 8 },
-      2: { 4: 8, 8: 5, 16: 5, 32: 5 },
+      2: { 1: 16, 4: 8, 8: 5, 16: 5, 32: 5 },
       4: { 1: 16, 2: 10, 4: 6, 8: 4, 16: 4, 32: 4 },
     },
   },
   half: {
     rows: {
-      1: { 1: 16, 8: 7, 32: 7 },
-      2: { 4: 12, 8: 6, 16: 9, 32: 6 },
+      1: { 1: 12, 8: 7, 32: 7 },
+      2: { 1: 12, 4: 12, 8: 6, 16: 9, 32: 6 },
       8: { 1: 10, 2: 7, 4: 9, 8: 4, 16: 6, 32: 4 },
     },
     gather: {
       1: { 1: 16, 8: 8, 32: 8 },
-      2: { 4: 8, 8: 5, 16: 5, 32: 5 },
+      2: { 1: 16, 4: 8, 8: 5, 16: 5, 32: 5 },
       8: { 1: 16, 2: 9, 4: 6, 8: 4, 16: 4, 32: 4 },
     },
   },
@@ -93,4 +93,14 @@ function residentTiles(plan: SddmmPlan, dtype: FloatDType, depth: number): numbe
   const most = tiling[variant === 'tiles' ? ofTiles : variant][tile];
   const { sharedMemory = 0 } = sddmmNeeds(plan, dtype, depth);
   return Math.min(most, Math.floor(multiprocessorMemory / (sharedMemory + reservedBytes)));
+}
+
+/** Blocks of a bundle at most, by lanes: matches kMostBundled of cuda/kernels/sddmm/gather.cuh. By single lanes they take longer. */
+const mostBundled: ByLanes = { 1: 1, 2: 8, 4: 8, 8: 4, 16: 6, 32: 4 };
+
+/** @internal How many blocks of a plan by rows had better be launched as one. */
+export function rowBundle(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
+  const occupancy = sddmmOccupancy(features, multiprocessors, plan);
+  const across = Math.ceil(warpsOf(features, plan) / warpsOfBlock);
+  return bundleOf(occupancy, { across, tiles: features.batch }, multiprocessors, mostBundled[plan.lanes]);
 }

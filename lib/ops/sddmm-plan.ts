@@ -8,7 +8,7 @@ import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
 import { sddmmNeeds } from './sddmm-needs.js';
 import { segmentOf } from './sddmm-occupancy.js';
-import { fasterAlone, sddmmTime } from './sddmm-time.js';
+import { expectedSddmm, sddmmTime } from './sddmm-time.js';
 import { wholeVector } from './vectors.js';
 
 /** What the choice depends on. */
@@ -40,6 +40,7 @@ const none: SddmmPlan = {
   lanes: 8,
   splits: 1,
   tile: 0,
+  bundle: 1,
   alone: false,
   padded: false,
 };
@@ -105,7 +106,7 @@ interface Loads {
 }
 
 const singles: Loads = { vector: 1, lanes: [1, 8, 32], least: 8, most: 9 };
-const pairs: Loads = { vector: 2, lanes: [4, 8, 16, 32], least: 4, most: 0 };
+const pairs: Loads = { vector: 2, lanes: [1, 4, 8, 16, 32], least: 4, most: 9 };
 const wholes = (vector: number): Loads => ({ vector, lanes: [1, 2, 4, 8, 16, 32], least: 2, most: 4 });
 const allPairs = [pairs, singles];
 const allWholes = { 4: [wholes(4)], 2: [wholes(8)] };
@@ -158,9 +159,12 @@ function fastest(
   return plan === undefined ? found : { ...found, plan: placed(features, multiprocessors, plan) };
 }
 
-/** @internal The plan, alone where it is expected to take less time. */
-export const placed = (features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): SddmmPlan =>
-  fasterAlone(features, multiprocessors, plan) ? { ...plan, alone: true } : plan;
+/** @internal The plan, alone or in bundles where it is expected to take less time so. */
+export function placed(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): SddmmPlan {
+  if (plan.variant === 'segments') return plan;
+  const { alone, bundle } = expectedSddmm(features, multiprocessors, plan);
+  return alone || bundle > 1 ? { ...plan, alone, bundle } : plan;
+}
 
 /** @internal Every plan by rows or elements that has a kernel and lanes for the depth. */
 export function* gatherPlans(features: SddmmFeatures): Iterable<SddmmPlan> {

@@ -16,3 +16,30 @@ export const crowds = ({ blocks, resident }: Occupancy): boolean => 2 * blocks >
 
 /** Of the blocks that a multiprocessor has, how many more it has room for; none where they fill it. */
 export const roomOf = ({ blocks, resident }: Occupancy): number => Math.max(0, resident / blocks - 1);
+
+/** Blocks of a grid along x, and what it holds of those: tiles of columns, problems. */
+export interface Grid {
+  readonly across: number;
+  readonly tiles: number;
+}
+
+/**
+ * How many blocks, `most` at most, had better be launched as one: so many that a multiprocessor has one, or two, and no room for another until that
+ * has ended. Then the next kernel's are spread as evenly as the first. 1 where they are so anyway, or fill all there is.
+ */
+export function bundleOf(
+  occupancy: Occupancy,
+  { across, tiles }: Grid,
+  multiprocessors: number,
+  most: number,
+): number {
+  const { resident } = occupancy;
+  if (!crowds(occupancy) || roomOf(occupancy) === 0) return 1;
+  for (const share of [1, 2]) {
+    const bundles = Math.floor((share * multiprocessors) / tiles);
+    if (bundles === 0) continue;
+    const bundle = Math.ceil(across / bundles);
+    if (bundle <= most && share * bundle <= resident && (share + 1) * bundle > resident) return bundle;
+  }
+  return 1;
+}

@@ -48,6 +48,16 @@ function gatherSpecs(dtype: FloatDType): SddmmSpec[] {
       specs.push({ pattern: csr(23, 61, 'skewed', 0.15), depth, dtype, forced: named(plan), reduced });
     }
   }
+  // Bundles of blocks, the last of which are empty: of as many as a block can have, and of three.
+  for (const depth of [6, 32, 130]) {
+    for (const [i, plan] of gathersFor(dtype, depth).entries()) {
+      if (plan.variant !== 'rows') continue;
+      const bundle = i % 2 === 0 ? 3 : plan.lanes <= 4 ? 8 : plan.lanes === 16 ? 6 : 4;
+      const forced = { name: `${named(plan).name} of ${bundle}`, plan: { ...plan, bundle } };
+      const reduced = dtype !== 'bfloat16' && depth === 32;
+      specs.push({ pattern: csr(90, 61, 'skewed', 0.15), depth, dtype, forced, reduced });
+    }
+  }
   for (const depth of [40, 7, 14]) {
     for (const plan of gathersFor(dtype, depth)) {
       const forced = named(plan);

@@ -4,7 +4,8 @@
 //           together, and a warp takes kSteps * 32 / kLanes. Blocks of 4 warps; a batch is a loop over grid y.
 //             lane l of a group -> columns (l + kLanes i) kVector, i = 0, 1, ...
 //           Rows: `splits` warps share a row. Gather: warps take elements whatever their rows; one search of row_ptr by the whole
-//           warp finds the first row, the others lie within the next 32 almost always.
+//           warp finds the first row, the others lie within the next 32 almost always. Blocks by rows may be launched in bundles, as
+//           those of kernels/spmm/group.cuh.
 // Memory    no shared memory
 // Roofline  nnz (4 + out) + gathered rows of A and B; bound by L2 bandwidth, by latency below about 100,000 elements
 // Numerics  float32: a lane in ascending order, then a butterfly in fixed order: bitwise repeatable;
@@ -114,24 +115,29 @@ __global__ void __launch_bounds__(kCsrThreads, 4) sddmm_gather_kernel(const Sddm
 }
 
 // Steps along the depth that are in flight at once. Two take registers of the fifth block of a multiprocessor; for 4 and 16 lanes that was
-// slower.
-template <int kLanes>
-constexpr int kRowSteps = kLanes == 4 || kLanes == 16 ? 1 : 2;
+// slower. A lane alone walks through rows of few columns, and has registers for four steps of them.
+template <int kVector, int kLanes>
+constexpr int kRowSteps = kLanes == 1 && kVector <= 2 ? 4 : kLanes == 4 || kLanes == 16 ? 1 : 2;
 
-// Blocks of a multiprocessor that registers must leave room for.
+// Blocks of a multiprocessor that registers must leave room for, and of a bundle.
 template <int kLanes>
 constexpr int kRowBlocks = kLanes == 4 ? 9 : kLanes == 16 ? 6 : 4;
+template <int kLanes>
+constexpr int kMostBundled = kLanes <= 4 ? 8 : kRowBlocks<kLanes>;
 
 // As `sddmm_gather_kernel`, but `plan.splits` warps share each row: no search, and warps of one multiprocessor that sweep
-// neighbouring rows together find each other's rows of B in L1.
-template <typename T, int kVector, int kLanes>
-__global__ void __launch_bounds__(kCsrThreads, kRowBlocks<kLanes>) sddmm_row_kernel(const SddmmParams p) {
+// neighbouring rows together find each other's rows of B in L1. kBundled: `plan.bundle` blocks are launched as one.
+template <typename T, int kVector, int kLanes, bool kBundled>
+__global__ void __launch_bounds__(kBundled ? kMostBundled<kLanes> * kCsrThreads : kCsrThreads, kBundled ? 1 : kRowBlocks<kLanes>)
+    sddmm_row_kernel(const SddmmParams p) {
   using Shape = GatherShape<kLanes>;
   constexpr int kSteps = Shape::kSteps;
   const SparsePattern& s = p.pattern;
   const int lane = threadIdx.x % kWarpSize;
   const int group_first = lane / kLanes * kSteps;
-  const int64_t warp = static_cast<int64_t>(blockIdx.x) * (kCsrThreads / kWarpSize) + threadIdx.x / kWarpSize;
+  // Blocks of a bundle are dealt out in turn, as single ones are.
+  const int64_t block = blockIdx.x + (kBundled ? static_cast<int64_t>(threadIdx.x / kCsrThreads) * gridDim.x : 0);
+  const int64_t warp = block * (kCsrThreads / kWarpSize) + threadIdx.x % kCsrThreads / kWarpSize;
   const int64_t row = warp / p.plan.splits;
   // All lanes of a warp leave together: the shuffles below need every one of them.
   if (row >= s.rows) return;
@@ -156,7 +162,7 @@ __global__ void __launch_bounds__(kCsrThreads, kRowBlocks<kLanes>) sddmm_row_ker
 #pragma unroll
       for (int i = 0; i < kSteps; ++i) columns[i] = __shfl_sync(kFullMask, column, group_first + i);
       DotProducts<T, kVector, kLanes> products;
-      products.template add_row<kRowSteps<kLanes>>(a, b, columns, depth);
+      products.template add_row<kRowSteps<kVector, kLanes>>(a, b, columns, depth);
       store_sums(p, problem, first + group_first, end - 1, products);
     }
   }
@@ -164,12 +170,15 @@ __global__ void __launch_bounds__(kCsrThreads, kRowBlocks<kLanes>) sddmm_row_ker
 
 template <typename T, int kVector, int kLanes>
 Status launch_row_kernel(const SddmmParams& params, const LaunchContext& context) {
+  const int bundle = params.plan.bundle;
+  if (bundle < 1 || bundle > kMostBundled<kLanes>) return Status::unsupported("sddmm: no kernel of such a bundle");
   LaunchShape shape;
   shape.overlaps = true;
-  shape.grid_x = ceil_div(params.pattern.rows * params.plan.splits, kCsrThreads / kWarpSize);
+  shape.grid_x = ceil_div(params.pattern.rows * params.plan.splits, kCsrThreads / kWarpSize * bundle);
   shape.grid_y = std::min(params.batch, kMaxGridYZ);
-  shape.threads = kCsrThreads;
-  return launch(context, sddmm_row_kernel<T, kVector, kLanes>, shape, params);
+  shape.threads = kCsrThreads * bundle;
+  return bundle > 1 ? launch(context, sddmm_row_kernel<T, kVector, kLanes, true>, shape, params)
+                    : launch(context, sddmm_row_kernel<T, kVector, kLanes, false>, shape, params);
 }
 
 template <typename T, int kVector, int kLanes>
@@ -199,6 +208,7 @@ Status launch_gather(const SddmmParams& params, const LaunchContext& context) {
     return launch_lanes<T, 1, 32>(params, context);
   }
   if (params.plan.vector == 2) {
+    if (lanes == 1) return launch_lanes<T, 2, 1>(params, context);
     if (lanes == 4) return launch_lanes<T, 2, 4>(params, context);
     if (lanes == 8) return launch_lanes<T, 2, 8>(params, context);
     if (lanes == 16) return launch_lanes<T, 2, 16>(params, context);

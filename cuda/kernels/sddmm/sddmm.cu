@@ -46,7 +46,7 @@ Status run_tiles(const SddmmParams& p, const LaunchContext& context) {
 bool has_gather(DType dtype, const SddmmPlan& plan) {
   const int lanes = plan.lanes;
   if (plan.vector == 1) return lanes == 1 || lanes == 8 || lanes == 32;
-  if (plan.vector == 2) return lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32;
+  if (plan.vector == 2) return lanes == 1 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32;
   if (plan.vector * static_cast<int>(dtype_bytes(dtype)) != kVectorBytes) return false;
   return lanes == 1 || lanes == 2 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32;
 }

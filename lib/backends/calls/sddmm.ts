@@ -17,6 +17,8 @@ export interface SddmmPlan {
   readonly splits: number;
   /** Tiles, staged, warpgroups: rows of a tile; else 0. */
   readonly tile: number;
+  /** Rows: so many blocks are launched as one, where the next kernel's would else crowd them. */
+  readonly bundle: number;
   /** No blocks of the next kernel are placed beside this one's: they wait until all of them have ended. */
   readonly alone: boolean;
   /** A and B are copied so that their rows begin at multiples of 16 bytes. */

@@ -24,6 +24,7 @@ export function marshalSddmm(command: CommandWriter, call: SddmmCall): void {
     .number(plan.lanes)
     .number(plan.splits)
     .number(plan.tile)
+    .number(plan.bundle)
     .flag(plan.alone)
     .flag(plan.padded);
   const { tiles } = call;
