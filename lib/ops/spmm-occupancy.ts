@@ -2,7 +2,7 @@
 // crowd them.
 
 import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
-import { crowds, type Occupancy, roomOf } from '../planning/occupancy.js';
+import { bundleOf, crowds, type Grid, type Occupancy, roomOf } from '../planning/occupancy.js';
 import type { PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 
@@ -17,13 +17,9 @@ function residentGroups({ vector, piece, lanes }: SpmmPlan, half: boolean): numb
   return piece === 1 ? 8 : 9;
 }
 
-const residentStreams = ({ vector, piece }: SpmmPlan, half: boolean): number =>
-  vector === 8 && (piece === 1 || !half) ? 8 : 10;
-
-/** Blocks of a tile of columns, and tiles. */
-interface Grid {
-  readonly across: number;
-  readonly tiles: number;
+function residentStreams({ vector, piece, lanes }: SpmmPlan, half: boolean): number {
+  if (lanes === 1) return 8;
+  return vector === 8 && (piece === 1 || !half) ? 8 : 10;
 }
 
 function groupGrid({ rows, width, batch }: SpmmFeatures, plan: SpmmPlan): Grid {
@@ -48,32 +44,35 @@ export function groupOccupancy(features: SpmmFeatures, multiprocessors: number, 
 /** Warps that a block can have. */
 const mostWarps = 32;
 
-/**
- * How many blocks of row groups make one, such that a multiprocessor has one, or two, and no room for another until that has ended: then
- * the next kernel's are spread as evenly as the first. 1 where they are so anyway, or fill all there is.
- */
-function bundleOf(
-  features: SpmmFeatures,
-  { multiprocessors, clusters }: PlanDevice,
-  plan: SpmmPlan,
-  occupancy: Occupancy,
-): number {
+/** @internal How many blocks of row groups had better be launched as one. */
+export function groupBundle(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {
+  const { multiprocessors, clusters } = device;
   // Kernels of several problems take more registers than so large a block could have; before compute capability 9.0 none overlap.
-  if (!clusters || features.batch > 1 || !crowds(occupancy) || roomOf(occupancy) === 0) return 1;
-  const { across, tiles } = groupGrid(features, plan);
-  for (const share of [1, 2]) {
-    const bundles = Math.floor((share * multiprocessors) / tiles);
-    if (bundles === 0) continue;
-    const bundle = Math.ceil(across / bundles);
-    if (bundle * blockWarps(plan) <= mostWarps && share * bundle <= occupancy.resident) return bundle;
-  }
-  return 1;
+  if (!clusters || features.batch > 1) return 1;
+  const occupancy = groupOccupancy(features, multiprocessors, plan);
+  return bundleOf(occupancy, groupGrid(features, plan), multiprocessors, mostWarps / blockWarps(plan));
 }
 
-// Of row groups that crowd, from 921 plans of 1,232 random problems (2026-11-22). The share of the time beyond `startUs` that blocks take
-// longer, for each that there is room for; and of bundles, the share that rows of very different lengths do, which wait for each other.
-const crowding = { startUs: 2.4, longer: 0.83 };
-const bundling = { share: 0.985, uneven: 0.05, worthIt: 0.98 };
+// How row groups fill multiprocessors, from all likely plans of 1,948 random problems (2026-11-22). Shares of the time beyond `startUs`, most of
+// them for each power of two of lanes below 32 (`narrow`): what few blocks save, below a load of `fewLoad`; what the empty part of a last
+// wave costs; in float32 what rows of B that dense rows of A share save, by the density; what blocks that the next kernel crowds take longer, by the
+// room; and what bundles save, and cost where rows differ in length, which wait for each other.
+const placing = {
+  startUs: 1.37,
+  crowded: 0.794,
+  wave: 0.195,
+  few: 0.144,
+  fewLoad: 1.4,
+  bundled: 0.0108,
+  narrowWave: 0.0447,
+  narrow: 0.0197,
+  dense: 0.43,
+  denser: 0.297,
+  denseNarrow: 0.264,
+  large: 0.0986,
+  uneven: 0.0678,
+  worthIt: 0.98,
+};
 
 /** @internal */
 export interface Placed {
@@ -81,37 +80,65 @@ export interface Placed {
   readonly bundle: number;
 }
 
-/** @internal Row groups that take `us` where no other kernel's blocks are beside them: with those of the next one, bundled where that is faster. */
+/** @internal Row groups that take `us` by what they read and compute: beside those of the next kernel, bundled where that is faster. */
 export function placedGroup(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan, us: number): Placed {
+  const { dtype, rows, columns, stored, longestRow } = features;
+  const grid = groupGrid(features, plan);
   const occupancy = groupOccupancy(features, device.multiprocessors, plan);
-  const bundle = bundleOf(features, device, plan, occupancy);
-  if (bundle === 1) return { us, bundle };
-  const { rows, stored, longestRow } = features;
+  const load = (grid.across * grid.tiles) / (device.multiprocessors * occupancy.resident);
+  const beyond = Math.max(0, us - placing.startUs);
+  const empty = load > 1 && load < 3 ? Math.ceil(load) / load - 1 : 0;
+  const few = Math.max(0, 1 - load / placing.fewLoad);
+  const narrow = Math.max(0, 5 - Math.log2(plan.lanes));
+  const density = dtype === 'float32' ? Math.min(0.3, stored / Math.max(1, rows * columns)) : 0;
+  const dense = Math.max(0, placing.dense - placing.denseNarrow * narrow) * density;
+  const alone =
+    us + beyond * ((placing.wave + placing.narrowWave * narrow) * empty - placing.few * few - dense);
+  const bundle = groupBundle(features, device, plan);
+  if (bundle === 1) return { us: alone, bundle };
   const even = Math.min(1, (2 * stored) / (rows * Math.max(1, longestRow)));
-  const crowded = us + crowding.longer * roomOf(occupancy) * even * Math.max(0, us - crowding.startUs);
-  const together = us * (bundling.share + bundling.uneven * (1 - even));
-  return together < bundling.worthIt * crowded ? { us: together, bundle } : { us: crowded, bundle: 1 };
+  const crowded = alone + placing.crowded * roomOf(occupancy) * even * beyond;
+  const denser = Math.max(0, placing.denser - placing.denseNarrow * narrow) * density;
+  const together =
+    alone * (1 - placing.bundled + placing.uneven * (1 - even)) -
+    (placing.large + denser - placing.narrow * narrow) * beyond;
+  return together < placing.worthIt * crowded ? { us: together, bundle } : { us: crowded, bundle: 1 };
 }
 
 /** @internal The plan with such a bundle. Not by spreading alone: the engine would see an object of another kind. */
 export const bundled = (plan: SpmmPlan, bundle: number): SpmmPlan =>
   bundle === plan.bundle ? plan : spmmPlan(plan.variant, { ...plan, bundle });
 
-/**
- * @internal Whether the next kernel's blocks had better wait until all of a stream have ended: of 198 plans that they crowd, most took less time,
- * 0.94 of it on average. Their blocks end one by one, and so are not bundled.
- */
-export function streamAlone(features: SpmmFeatures, multiprocessors: number, plan: SpmmPlan): boolean {
+/** @internal Of streams. */
+export function streamOccupancy(features: SpmmFeatures, multiprocessors: number, plan: SpmmPlan): Occupancy {
   const { bins, width, batch, dtype } = features;
   const { vector, lanes, blockItems, warpItems } = plan;
-  if (lanes === 1 || bins === undefined) return false;
-  const others = bins.stream.items - blockItems - warpItems;
+  const { stream, column } = bins as NonNullable<typeof bins>;
   const groups = leastWarps * (32 / lanes);
-  const across = blockItems + Math.ceil(warpItems / leastWarps) + Math.ceil(others / groups);
+  const shared =
+    Math.ceil(warpItems / leastWarps) + Math.ceil((stream.items - blockItems - warpItems) / groups);
+  const across = lanes === 1 ? column.items : blockItems + shared;
   const tiles = Math.ceil(width / (lanes * vector)) * batch;
-  const occupancy = {
+  return {
     blocks: Math.ceil((across * tiles) / multiprocessors),
     resident: residentStreams(plan, dtype !== 'float32'),
   };
-  return crowds(occupancy) && roomOf(occupancy) > 0;
+}
+
+/** Microseconds from which on streams of one column gain. */
+const columnAloneUs = 6;
+
+/**
+ * @internal Whether the next kernel's blocks had better wait until all of a stream have ended, which takes `us`. Of 198 plans of several columns
+ * that they crowd most took less time, 0.94 of it on average; of one column those that take long, 0.93. Blocks of streams end one by one, and so
+ * are not bundled.
+ */
+export function streamAlone(
+  features: SpmmFeatures,
+  multiprocessors: number,
+  plan: SpmmPlan,
+  us: number,
+): boolean {
+  const occupancy = streamOccupancy(features, multiprocessors, plan);
+  return crowds(occupancy) && roomOf(occupancy) > 0 && (plan.lanes > 1 || us > columnAloneUs);
 }

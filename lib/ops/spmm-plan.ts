@@ -187,10 +187,10 @@ function rowGroup(features: SpmmFeatures, device: PlanDevice, memory: MemoryTime
 
 /** @internal A plan with what the next kernel's blocks beside its own ask for: row groups with their bundle, streams alone. */
 export function placed(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): SpmmPlan {
-  const { multiprocessors } = device;
   if (plan.variant === 'row-group') return bundled(plan, groupPlaced(features, device, plan).bundle);
-  if (plan.variant !== 'stream' || !streamAlone(features, multiprocessors, plan)) return plan;
-  return spmmPlan('stream', { ...plan, alone: true });
+  if (plan.variant !== 'stream') return plan;
+  const alone = streamAlone(features, device.multiprocessors, plan, streamTime(features, plan));
+  return alone ? spmmPlan('stream', { ...plan, alone }) : plan;
 }
 
 function rowBins(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): SpmmFound {

@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kColumnThreads, kColumnBlocks)
   };
 
   if (blockIdx.x < p.block_items) {
-    follow_previous_kernel();
+    follow_previous_kernel(p.alone);
     float sum[1] = {};
     while (at < last) {
       const auto part = multiply_chunk(columns, load_values(p.a, values, at), at, first, last, b, p.row_bytes);
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kColumnThreads, kColumnBlocks)
   int end = 0;
   if (thread <= rows) start = row_ptr[thread] - base;
   if (thread < rows) end = row_ptr[thread + 1] - base;
-  follow_previous_kernel();
+  follow_previous_kernel(p.alone);
   if (at < last) {
     const auto part = multiply_chunk(columns, load_values(p.a, values, at), at, first, last, b, p.row_bytes);
     *reinterpret_cast<Pack<float, kChunk>*>(products + thread * kChunk) = part;
