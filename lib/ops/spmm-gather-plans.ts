@@ -18,7 +18,7 @@ import { wholeVector } from './vectors.js';
 //   compulsory   operands from and to memory
 //   distant      rows of B from far parts of the L2 cache
 const model = {
-  start: 0.7566,
+  start: 0.8928,
   overlap: 0.234,
   round: 0.2771,
   // Nanoseconds of a multiprocessor: a chunk, the lines of 128 bytes that a warp touches for it in B (a quarter of them), a warp, a

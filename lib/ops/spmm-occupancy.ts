@@ -53,24 +53,24 @@ export function groupBundle(features: SpmmFeatures, device: PlanDevice, plan: Sp
   return bundleOf(occupancy, groupGrid(features, plan), multiprocessors, mostWarps / blockWarps(plan));
 }
 
-// How row groups fill multiprocessors, from all likely plans of 1,948 random problems (2026-11-22). Shares of the time beyond `startUs`, most of
-// them for each power of two of lanes below 32 (`narrow`): what few blocks save, below a load of `fewLoad`; what the empty part of a last
-// wave costs; in float32 what rows of B that dense rows of A share save, by the density; what blocks that the next kernel crowds take longer, by the
-// room; and what bundles save, and cost where rows differ in length, which wait for each other.
+// How row groups fill multiprocessors, from all likely plans of 1,948 random problems and two of each of the benchmark's (2026-11-22). Shares of
+// the time beyond `startUs`, some of them for each power of two of lanes below 32 (`narrow`): what few blocks save, below a load of
+// `fewLoad`; what the empty part of a last wave costs; in float32 what dense rows of A save that share rows of B, by the density; what
+// blocks that the next kernel crowds take longer, by the room; and what bundles save, and cost where rows differ in length: they wait.
 const placing = {
-  startUs: 1.37,
-  crowded: 0.794,
-  wave: 0.195,
-  few: 0.144,
-  fewLoad: 1.4,
-  bundled: 0.0108,
-  narrowWave: 0.0447,
-  narrow: 0.0197,
-  dense: 0.43,
-  denser: 0.297,
-  denseNarrow: 0.264,
-  large: 0.0986,
-  uneven: 0.0678,
+  startUs: 1.53,
+  crowded: 0.863,
+  wave: 0.212,
+  few: 0.154,
+  fewLoad: 1.72,
+  bundled: 0.00934,
+  narrowWave: 0.042,
+  narrow: 0.0182,
+  dense: 0.476,
+  denser: 0.132,
+  denseNarrow: 0.463,
+  large: 0.0967,
+  uneven: 0.0671,
   worthIt: 0.98,
 };
 
