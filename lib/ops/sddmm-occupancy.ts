@@ -2,7 +2,7 @@
 
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import { shapeIndexOf } from '../formats/tile-shapes.js';
-import { bundleOf, crowds, type Occupancy } from '../planning/occupancy.js';
+import { bundleOf, type Occupancy, unevenly } from '../planning/occupancy.js';
 import { reservedBytes } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { sddmmNeeds } from './sddmm-needs.js';
@@ -13,7 +13,7 @@ export const wholeWavesOf = ({ blocks, resident }: Occupancy): number => Math.ce
 
 /** @internal Blocks that some multiprocessors get then, beyond their share: as many as there is room for. */
 export const unevenBlocks = (occupancy: Occupancy): number =>
-  crowds(occupancy) ? Math.max(0, occupancy.resident - occupancy.blocks) : 0;
+  unevenly(occupancy) ? occupancy.resident - occupancy.blocks : 0;
 
 /** @internal Of a block of kernels by rows or elements: matches kCsrThreads of cuda/kernels/sddmm/config.h. */
 export const warpsOfBlock = 4;
@@ -99,8 +99,12 @@ function residentTiles(plan: SddmmPlan, dtype: FloatDType, depth: number): numbe
 const mostBundled: ByLanes = { 1: 1, 2: 8, 4: 8, 8: 4, 16: 6, 32: 4 };
 
 /** @internal How many blocks of a plan by rows had better be launched as one. */
-export function rowBundle(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number {
-  const occupancy = sddmmOccupancy(features, multiprocessors, plan);
+export function rowBundle(
+  features: SddmmFeatures,
+  multiprocessors: number,
+  plan: SddmmPlan,
+  occupancy = sddmmOccupancy(features, multiprocessors, plan),
+): number {
   const across = Math.ceil(warpsOf(features, plan) / warpsOfBlock);
   return bundleOf(occupancy, { across, tiles: features.batch }, multiprocessors, mostBundled[plan.lanes]);
 }

@@ -2,7 +2,7 @@
 
 import type { SddmmPlan, SddmmVariant } from '../backends/calls/sddmm.js';
 import { shapeIndexOf, type TileRows, tileShapes } from '../formats/tile-shapes.js';
-import { bestOf, type Choice, choose, type Found } from '../planning/choice.js';
+import { bestOf, type Choice, choose, type Found, placedAs } from '../planning/choice.js';
 import { lackOf, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
@@ -155,8 +155,7 @@ function fastest(
   plans: readonly SddmmPlan[],
 ): SddmmFound {
   const found = bestOf(variant, problem, plans, (plan) => sddmmTime(features, multiprocessors, plan));
-  const { plan } = found;
-  return plan === undefined ? found : { ...found, plan: placed(features, multiprocessors, plan) };
+  return placedAs(found, (plan) => placed(features, multiprocessors, plan));
 }
 
 /** @internal The plan, alone or in bundles where it is expected to take less time so. */

@@ -2,7 +2,7 @@
 
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import { shapeIndexOf, tileShapes } from '../formats/tile-shapes.js';
-import { crowds, type Occupancy } from '../planning/occupancy.js';
+import { crowds, evenness, type Occupancy, unevenly } from '../planning/occupancy.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { lineBytes, sectorBytes } from './cache-lines.js';
 import { type SddmmKernel, sddmmCosts } from './sddmm-costs.js';
@@ -58,7 +58,7 @@ export interface Expected {
 export function expectedSddmm(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): Expected {
   const occupancy = sddmmOccupancy(features, multiprocessors, plan);
   const us = timeBeside(features, multiprocessors, plan, occupancy);
-  const bundle = plan.variant === 'rows' ? rowBundle(features, multiprocessors, plan) : 1;
+  const bundle = plan.variant === 'rows' ? rowBundle(features, multiprocessors, plan, occupancy) : 1;
   const spread = bundle > 1 ? bundling : spreading[plan.variant as SddmmKernel];
   const placed = timeSpread(us, features, plan, occupancy, spread);
   if (placed >= mostPlaced * us) return { us, alone: false, bundle: 1 };
@@ -88,11 +88,9 @@ function timeSpread(
   occupancy: Occupancy,
   spread: Spread | undefined,
 ): number {
+  if (spread === undefined || !unevenly(occupancy)) return Number.POSITIVE_INFINITY;
   const room = 1 - occupancy.blocks / occupancy.resident;
-  if (spread === undefined || !crowds(occupancy) || room <= 0) return Number.POSITIVE_INFINITY;
-  const { rows, stored, longestRow } = features;
-  // Blocks of rows that differ much take a time of their own.
-  const even = plan.variant === 'rows' ? Math.min(1, (2 * stored) / (rows * longestRow)) : 1;
+  const even = plan.variant === 'rows' ? evenness(features) : 1;
   return us * (1 - spread.saved * even * room) + spread.late;
 }
 

@@ -2,9 +2,10 @@
 // crowd them.
 
 import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
-import { bundleOf, crowds, type Grid, type Occupancy, roomOf } from '../planning/occupancy.js';
+import { bundleOf, evenness, type Grid, type Occupancy, roomOf, unevenly } from '../planning/occupancy.js';
 import type { PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
+import { exponentOf } from './spmm-time.js';
 
 /** Warps of a block of row groups, at least, and of a stream: match kGroupWarpsLog2 and kStreamWarps of cuda/kernels/spmm/config.h. */
 const leastWarps = 4;
@@ -32,8 +33,12 @@ function groupGrid({ rows, width, batch }: SpmmFeatures, plan: SpmmPlan): Grid {
 const blockWarps = ({ warps }: SpmmPlan): number => Math.max(leastWarps, warps);
 
 /** @internal Of row groups. */
-export function groupOccupancy(features: SpmmFeatures, multiprocessors: number, plan: SpmmPlan): Occupancy {
-  const { across, tiles } = groupGrid(features, plan);
+export function groupOccupancy(
+  features: SpmmFeatures,
+  multiprocessors: number,
+  plan: SpmmPlan,
+  { across, tiles } = groupGrid(features, plan),
+): Occupancy {
   const resident = residentGroups(plan, features.dtype !== 'float32');
   return {
     blocks: Math.ceil((across * tiles) / multiprocessors),
@@ -45,12 +50,16 @@ export function groupOccupancy(features: SpmmFeatures, multiprocessors: number, 
 const mostWarps = 32;
 
 /** @internal How many blocks of row groups had better be launched as one. */
-export function groupBundle(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): number {
-  const { multiprocessors, clusters } = device;
+export function groupBundle(
+  features: SpmmFeatures,
+  { multiprocessors, clusters }: PlanDevice,
+  plan: SpmmPlan,
+  grid = groupGrid(features, plan),
+  occupancy = groupOccupancy(features, multiprocessors, plan, grid),
+): number {
   // Kernels of several problems take more registers than so large a block could have; before compute capability 9.0 none overlap.
   if (!clusters || features.batch > 1) return 1;
-  const occupancy = groupOccupancy(features, multiprocessors, plan);
-  return bundleOf(occupancy, groupGrid(features, plan), multiprocessors, mostWarps / blockWarps(plan));
+  return bundleOf(occupancy, grid, multiprocessors, mostWarps / blockWarps(plan));
 }
 
 // How row groups fill multiprocessors, from all likely plans of 1,948 random problems and two of each of the benchmark's (2026-11-22). Shares of
@@ -82,21 +91,21 @@ export interface Placed {
 
 /** @internal Row groups that take `us` by what they read and compute: beside those of the next kernel, bundled where that is faster. */
 export function placedGroup(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan, us: number): Placed {
-  const { dtype, rows, columns, stored, longestRow } = features;
+  const { dtype, rows, columns, stored } = features;
   const grid = groupGrid(features, plan);
-  const occupancy = groupOccupancy(features, device.multiprocessors, plan);
+  const occupancy = groupOccupancy(features, device.multiprocessors, plan, grid);
   const load = (grid.across * grid.tiles) / (device.multiprocessors * occupancy.resident);
   const beyond = Math.max(0, us - placing.startUs);
   const empty = load > 1 && load < 3 ? Math.ceil(load) / load - 1 : 0;
   const few = Math.max(0, 1 - load / placing.fewLoad);
-  const narrow = Math.max(0, 5 - Math.log2(plan.lanes));
+  const narrow = 5 - exponentOf(plan.lanes);
   const density = dtype === 'float32' ? Math.min(0.3, stored / Math.max(1, rows * columns)) : 0;
   const dense = Math.max(0, placing.dense - placing.denseNarrow * narrow) * density;
   const alone =
     us + beyond * ((placing.wave + placing.narrowWave * narrow) * empty - placing.few * few - dense);
-  const bundle = groupBundle(features, device, plan);
+  const bundle = groupBundle(features, device, plan, grid, occupancy);
   if (bundle === 1) return { us: alone, bundle };
-  const even = Math.min(1, (2 * stored) / (rows * Math.max(1, longestRow)));
+  const even = evenness(features);
   const crowded = alone + placing.crowded * roomOf(occupancy) * even * beyond;
   const denser = Math.max(0, placing.denser - placing.denseNarrow * narrow) * density;
   const together =
@@ -139,6 +148,5 @@ export function streamAlone(
   plan: SpmmPlan,
   us: number,
 ): boolean {
-  const occupancy = streamOccupancy(features, multiprocessors, plan);
-  return crowds(occupancy) && roomOf(occupancy) > 0 && (plan.lanes > 1 || us > columnAloneUs);
+  return unevenly(streamOccupancy(features, multiprocessors, plan)) && (plan.lanes > 1 || us > columnAloneUs);
 }

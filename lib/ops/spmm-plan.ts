@@ -7,7 +7,7 @@
 
 import { type SpmmPlan, type SpmmVariant, spmmPlan } from '../backends/calls/spmm.js';
 import type { RowBins } from '../formats/row-bins.js';
-import { bestOf, type Candidate, type Choice, choose, type Found } from '../planning/choice.js';
+import { bestOf, type Candidate, type Choice, choose, type Found, placedAs } from '../planning/choice.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
@@ -182,14 +182,19 @@ function rowGroup(features: SpmmFeatures, device: PlanDevice, memory: MemoryTime
   const found = bestOf('row-group', problem, groupPlans(features), (plan) =>
     groupTime(features, device, plan, memory),
   );
-  return found.plan === undefined ? found : { ...found, plan: placed(features, device, found.plan) };
+  return placedAs(found, (plan) => placed(features, device, plan, memory));
 }
 
 /** @internal A plan with what the next kernel's blocks beside its own ask for: row groups with their bundle, streams alone. */
-export function placed(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan): SpmmPlan {
-  if (plan.variant === 'row-group') return bundled(plan, groupPlaced(features, device, plan).bundle);
+export function placed(
+  features: SpmmFeatures,
+  device: PlanDevice,
+  plan: SpmmPlan,
+  memory = memoryTimes(features),
+): SpmmPlan {
+  if (plan.variant === 'row-group') return bundled(plan, groupPlaced(features, device, plan, memory).bundle);
   if (plan.variant !== 'stream') return plan;
-  const alone = streamAlone(features, device.multiprocessors, plan, streamTime(features, plan));
+  const alone = streamAlone(features, device.multiprocessors, plan, streamTime(features, plan, memory));
   return alone ? spmmPlan('stream', { ...plan, alone }) : plan;
 }
 
@@ -224,8 +229,10 @@ function panel(features: SpmmFeatures, device: PlanDevice): SpmmFound {
 function stream(features: SpmmFeatures, device: PlanDevice, memory: MemoryTimes): SpmmFound {
   const problem = gatherProblem(features) ?? streamProblem(features);
   if (problem !== undefined) return ruledOut('stream', problem);
-  const plans = streamPlans(features).map((plan) => placed(features, device, plan));
-  return bestOf('stream', undefined, plans, (plan) => streamTime(features, plan, memory));
+  const found = bestOf('stream', undefined, streamPlans(features), (plan) =>
+    streamTime(features, plan, memory),
+  );
+  return placedAs(found, (plan) => placed(features, device, plan, memory));
 }
 
 /**

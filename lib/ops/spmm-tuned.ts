@@ -68,14 +68,14 @@ function plansFor(features: SpmmFeatures, card: PlanDevice): Estimate<SpmmPlan>[
     switch (variant) {
       case 'row-group':
         return estimates(
-          groupPlans(features).map((one) => placed(features, card, one)),
+          groupPlans(features).map((one) => placed(features, card, one, memory)),
           (one) => groupTime(features, card, one, memory),
         );
       case 'row-bins':
         return estimates(binPlans(features), (one) => binTime(features, card, one, memory));
       case 'stream':
         return estimates(
-          streamPlans(features).map((one) => placed(features, card, one)),
+          streamPlans(features).map((one) => placed(features, card, one, memory)),
           (one) => streamTime(features, one, memory),
         );
       case 'panel':

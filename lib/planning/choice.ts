@@ -43,6 +43,12 @@ export function bestOf<Plan extends { readonly variant: string }>(
   return { variant, plan, us, problem };
 }
 
+/** What was found, with its plan as `place` makes it; its time is that of the plan so placed. */
+export const placedAs = <Plan extends { readonly variant: string }>(
+  found: Found<Plan>,
+  place: (plan: Plan) => Plan,
+): Found<Plan> => (found.plan === undefined ? found : { ...found, plan: place(found.plan) });
+
 /**
  * The plan that is expected to be fastest, or that of a `forced` variant. The first variant takes every problem.
  * @throws WarptileError ERR_UNSUPPORTED where the forced variant is impossible.

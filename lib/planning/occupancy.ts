@@ -14,6 +14,10 @@ export interface Occupancy {
  */
 export const crowds = ({ blocks, resident }: Occupancy): boolean => 2 * blocks > resident;
 
+/** Whether they find some room, and not enough: then they are placed unevenly. */
+export const unevenly = (occupancy: Occupancy): boolean =>
+  crowds(occupancy) && occupancy.blocks < occupancy.resident;
+
 /** Of the blocks that a multiprocessor has, how many more it has room for; none where they fill it. */
 export const roomOf = ({ blocks, resident }: Occupancy): number => Math.max(0, resident / blocks - 1);
 
@@ -34,7 +38,7 @@ export function bundleOf(
   most: number,
 ): number {
   const { resident } = occupancy;
-  if (!crowds(occupancy) || roomOf(occupancy) === 0) return 1;
+  if (!unevenly(occupancy)) return 1;
   for (const share of [1, 2]) {
     const bundles = Math.floor((share * multiprocessors) / tiles);
     if (bundles === 0) continue;
@@ -43,3 +47,14 @@ export function bundleOf(
   }
   return 1;
 }
+
+/** How even rows are in length, 1 at most: blocks of rows that differ much take a time of their own. */
+export const evenness = ({
+  rows,
+  stored,
+  longestRow,
+}: {
+  readonly rows: number;
+  readonly stored: number;
+  readonly longestRow: number;
+}): number => Math.min(1, (2 * stored) / Math.max(1, rows * longestRow));
