@@ -8,6 +8,22 @@
 namespace warptile::spmm_kernels {
 
 constexpr int kMarkBits = 32;
+// Entries that a thread loads at once: rows as wide as the matrix would take hundreds of loads one after another.
+constexpr int kLoads = 8;
+
+// Calls each(column) for the entries [begin, end) of a pattern; by all kThreads threads of the block.
+template <int kThreads, typename Each>
+__device__ __forceinline__ void each_column(const int32_t* columns, int64_t begin, int64_t end, Each each) {
+  for (int64_t start = begin + threadIdx.x; start < end; start += kLoads * kThreads) {
+    int32_t found[kLoads];
+#pragma unroll
+    for (int k = 0; k < kLoads; ++k) found[k] = start + k * kThreads < end ? columns[start + k * kThreads] : -1;
+#pragma unroll
+    for (int k = 0; k < kLoads; ++k) {
+      if (found[k] >= 0) each(found[k]);
+    }
+  }
+}
 
 // A bit for each column of a range, `words` words of them, and how many are set before each word.
 struct Marks {

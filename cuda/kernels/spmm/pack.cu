@@ -25,8 +25,6 @@ constexpr int kFindThreads = 512;
 constexpr int kFillThreads = 256;
 // A row for each warp.
 constexpr int kSliceRows = kFillThreads / kWarpSize;
-// Entries that a thread loads at once: rows as wide as the matrix would take hundreds of loads one after another.
-constexpr int kLoads = 8;
 static_assert(kSpmmTileDepth >= kMaxBlockExtent, "a block meets two tiles at most");
 
 // Lists the columns of tiles in which each panel stores anything, without a look at panels that store all. Columns are below
@@ -47,20 +45,13 @@ __global__ void __launch_bounds__(kFindThreads) spmm_find_tiles_kernel(const Spm
     return;
   }
   marks.clear();
-  for (int64_t start = begin + static_cast<int64_t>(threadIdx.x); start < end; start += kLoads * kFindThreads) {
-    int found[kLoads];
-#pragma unroll
-    for (int k = 0; k < kLoads; ++k) found[k] = start + k * kFindThreads < end ? a.col[start + k * kFindThreads] : -1;
-#pragma unroll
-    for (int k = 0; k < kLoads; ++k) {
-      if (found[k] < 0) break;
-      const int column = found[k] * a.block_columns;
-      const int tile = column / kSpmmTileDepth;
-      const int last = min(column + a.block_columns - 1, last_column) / kSpmmTileDepth;
-      marks.set(tile);
-      if (last > tile) marks.set(last);
-    }
-  }
+  each_column<kFindThreads>(a.col, begin, end, [&](int32_t block) {
+    const int column = block * a.block_columns;
+    const int tile = column / kSpmmTileDepth;
+    const int last = min(column + a.block_columns - 1, last_column) / kSpmmTileDepth;
+    marks.set(tile);
+    if (last > tile) marks.set(last);
+  });
   marks.count();
   // Where panel_ptr is not of this pattern, nothing outside of the panel's tiles is written.
   marks.list(0, tiles, p.columns + first_tile);

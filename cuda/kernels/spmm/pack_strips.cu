@@ -21,8 +21,6 @@ namespace spmm_kernels {
 namespace {
 
 constexpr int kPackThreads = 256;
-// Entries that a thread loads at once: rows as wide as the matrix would take hundreds of loads one after another.
-constexpr int kLoads = 8;
 
 __global__ void __launch_bounds__(kPackThreads) spmm_fill_strips_kernel(const SpmmFillStripsParams p, int most_words) {
   extern __shared__ uint32_t shared[];
@@ -47,18 +45,9 @@ __global__ void __launch_bounds__(kPackThreads) spmm_fill_strips_kernel(const Sp
   const Marks marks{shared, shared + most_words, min(most_words, (highest - lowest) / kMarkBits + 1)};
   const int span = marks.words * kMarkBits;
   marks.clear();
-  for (int64_t start = begin + static_cast<int64_t>(threadIdx.x); start < end; start += kLoads * kPackThreads) {
-    int columns[kLoads];
-#pragma unroll
-    for (int k = 0; k < kLoads; ++k) {
-      const int64_t i = start + k * kPackThreads;
-      columns[k] = i < end ? a.col[i] - lowest : INT32_MAX;
-    }
-#pragma unroll
-    for (int k = 0; k < kLoads; ++k) {
-      if (columns[k] < span) marks.set(columns[k]);
-    }
-  }
+  each_column<kPackThreads>(a.col, begin, end, [&](int32_t column) {
+    if (column - lowest < span) marks.set(column - lowest);
+  });
   marks.count();
   float* values = p.strip_values + first * p.strip_rows;
   for (int64_t i = threadIdx.x; i < static_cast<int64_t>(count) * p.strip_rows; i += kPackThreads) values[i] = 0;
