@@ -6,7 +6,7 @@
 
 namespace warptile {
 
-// As spmm, by copies of B and C with rows of whole vectors; `params.plan` is one for the copies.
+// As spmm, by a copy of B with rows of whole vectors; `params.plan` is one for the copy.
 Status spmm_padded(const SpmmParams& params, const LaunchContext& context);
 
 // As sddmm, by copies of A and B with rows of whole vectors; `params.plan` is one for the copies.

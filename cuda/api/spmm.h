@@ -99,6 +99,7 @@ struct SpmmParams {
   const void* b = nullptr;  // [batch, k, n], rows ldb apart
   int64_t ldb = 0;
   int64_t b_stride = 0;
+  bool padded = false;  // rows of B go on to a multiple of 16 bytes: a copy (api/padded.h)
   void* c = nullptr;  // [batch, m, n], rows ldc apart; read only where beta != 0
   int64_t ldc = 0;
   int64_t c_stride = 0;

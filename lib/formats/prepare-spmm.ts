@@ -161,6 +161,7 @@ export function featuresOf(matrix: SparseMatrix, width: number): SpmmDraft {
     vectors: width % (dtype === 'float32' ? 4 : 8) === 0,
     pairs: width % 2 === 0,
     farRows: width * dtypeInfo[dtype].bytes >= farBytes,
+    padded: false,
     tiles: undefined,
     stripSpan: topology.strips?.span,
     strips: undefined,

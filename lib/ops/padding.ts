@@ -30,12 +30,12 @@ interface PaddedOperands {
   readonly pairs: boolean;
 }
 
-/** Expected microseconds of copies of so many elements in all, in so many launches; infinite where they take too much memory. */
-export function paddingTime(elements: number, { dtype, pairs }: PaddedOperands, launches: number): number {
+/** Expected microseconds of copies of so many elements in all, in one launch; infinite where they take too much memory. */
+export function paddingTime(elements: number, { dtype, pairs }: PaddedOperands): number {
   const bytes = elements * dtypeInfo[dtype].bytes;
   if (bytes > mostBytes) return Number.POSITIVE_INFINITY;
   const { launch, cached, memory } = copying[dtype === 'float32' ? dtype : pairs ? 'halfPairs' : 'half'];
-  return launches * launch + (bytes / 1e6) * (bytes > cachedBytes ? memory : cached);
+  return launch + (bytes / 1e6) * (bytes > cachedBytes ? memory : cached);
 }
 
 interface PaddablePlan {

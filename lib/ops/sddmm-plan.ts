@@ -67,7 +67,7 @@ export function paddedSddmm(features: SddmmFeatures): Padded<SddmmFeatures> | un
   // A single column would become four or eight.
   if (vectors || depth <= 1) return undefined;
   const copied = paddedColumns(depth, dtype);
-  const us = copyWait + paddingTime((rows + columns) * copied * batch, features, 1);
+  const us = copyWait + paddingTime((rows + columns) * copied * batch, features);
   return us === Number.POSITIVE_INFINITY
     ? undefined
     : { features: { ...features, depth: copied, vectors: true, pairs: true, lines: true }, us };

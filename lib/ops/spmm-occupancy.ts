@@ -12,10 +12,10 @@ const leastWarps = 4;
 
 // Blocks of so many warps that a multiprocessor holds at once. Registers decide, of kernels as compiled for compute capability 9.0: of row
 // groups of one problem.
-function residentGroups({ vector, piece, lanes }: SpmmPlan, half: boolean): number {
+function residentGroups({ vector, piece, lanes }: SpmmPlan, half: boolean, padded: boolean): number {
   if (vector === 1) return half || lanes === 32 ? 12 : 10;
   if (half) return vector === 4 ? 9 : 8;
-  return piece === 1 ? 8 : 9;
+  return piece === 1 || (padded && lanes > 1) ? 8 : 9;
 }
 
 function residentStreams({ vector, piece, lanes }: SpmmPlan, half: boolean): number {
@@ -39,7 +39,7 @@ export function groupOccupancy(
   plan: SpmmPlan,
   { across, tiles } = groupGrid(features, plan),
 ): Occupancy {
-  const resident = residentGroups(plan, features.dtype !== 'float32');
+  const resident = residentGroups(plan, features.dtype !== 'float32', features.padded);
   return {
     blocks: Math.ceil((across * tiles) / multiprocessors),
     resident: Math.floor((resident * leastWarps) / blockWarps(plan)),

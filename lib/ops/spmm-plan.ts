@@ -38,6 +38,8 @@ export interface SpmmFeatures {
   readonly pairs: boolean;
   /** Rows of B begin 4 GiB apart or more. */
   readonly farRows: boolean;
+  /** B is a copy: rows of C begin or end between multiples of 16 bytes, and are written element by element. */
+  readonly padded: boolean;
   /** An up-to-date copy in tiles. */
   readonly tiles: TileFeatures | undefined;
   /** Columns from the first to the last of a strip, at most; undefined where strips were not counted. */
@@ -93,14 +95,14 @@ export function spmmVariantsFor(
   return found;
 }
 
-/** @internal The problem on copies of B and C, and the microseconds of making them; none where rows begin at multiples of 16 bytes. */
+/** @internal The problem on a copy of B, and the microseconds of making it; none where rows begin at multiples of 16 bytes. */
 export function paddedSpmm(features: SpmmFeatures): Padded<SpmmFeatures> | undefined {
   // A single column would become four or eight.
   if (features.vectors || features.width === 1) return undefined;
   const { dtype, format, rows, columns, stored, longestRow, bins, batch, batchedValues } = features;
   const { tiles, stripSpan, strips } = features;
   const width = paddedColumns(features.width, dtype);
-  const us = paddingTime((rows + columns) * width * batch, features, 2);
+  const us = paddingTime(columns * width * batch, features);
   if (us === Number.POSITIVE_INFINITY) return undefined;
   const padded: SpmmFeatures = {
     dtype,
@@ -116,6 +118,7 @@ export function paddedSpmm(features: SpmmFeatures): Padded<SpmmFeatures> | undef
     vectors: true,
     pairs: true,
     farRows: false,
+    padded: true,
     tiles,
     stripSpan,
     strips,

@@ -252,20 +252,28 @@ function panelSpecs(dtype: FloatDType): SpmmSpec[] {
   return specs;
 }
 
-/** Every kind of kernel on copies of B and C, where rows need them and where they do not. */
+/** Every kind of kernel on a copy of B, where rows need it and where they do not. */
 function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
   const specs: SpmmSpec[] = [];
   const vector = dtype === 'float32' ? 4 : 8;
-  for (const width of [1, 2, 3, 7, 8, 9, 31, 34, 65, 129, 250]) {
+  for (const width of [1, 2, 3, 7, 8, 9, 31, 34, 65, 127, 129, 250]) {
     const copied = Math.ceil(width / vector) * vector;
     const alone = width % 2 === 0;
     const groups = groupPlans({ dtype, width: copied, vectors: true, pairs: true });
-    const kernels: { name: string; plan: SpmmPlan; tileRows?: TileHeight }[] = [
+    const kernels: ForcedPlan[] = [
       { name: 'split', plan: spmmPlan('row-split') },
       { name: 'group', plan: groups[groups.length - 1] },
+      ...paddedBins(dtype, copied),
     ];
     for (const { rows, plan, name } of tilePlansFor(dtype, copied)) {
       if (plan.cluster === (alone ? 1 : 2)) kernels.push({ name, plan, tileRows: rows });
+    }
+    if (dtype === 'float32') {
+      const stripRows = alone ? 8 : 4;
+      const strips = stripPlans({ width: copied, vectors: true }, stripRows);
+      // Two vectors a lane where they take all columns.
+      const plan = strips.find(({ vector }) => vector === 8) ?? strips[width % strips.length];
+      kernels.push({ name: 'strips', plan, stripRows });
     }
     const panels =
       dtype === 'float32' ? panelPlans(h200).filter(({ cluster }) => (cluster === 1) === alone) : [];
@@ -303,6 +311,13 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
     forced: { name: 'padded split', plan: spmmPlan('row-split', { padded: true }) },
   });
   return specs;
+}
+
+/** Row bins of some shape for a copy of so many columns: items of blocks, warps and parts of warps. */
+function paddedBins(dtype: FloatDType, width: number): ForcedPlan[] {
+  const bins = { atLeast: new Array<number>(10).fill(0) };
+  const plans = [...binPlans({ dtype, width, vectors: true, pairs: true, bins })];
+  return [{ name: 'bins', plan: plans[plans.length - 1], items: [3, 9] }];
 }
 
 const noItems = { blockItems: 0, warpItems: 0 };

@@ -27,6 +27,7 @@ export function spmmFeatures(change: Partial<SpmmFeatures> = {}): SpmmFeatures {
     vectors: true,
     pairs: true,
     farRows: false,
+    padded: false,
     tiles: undefined,
     stripSpan: undefined,
     strips: undefined,

@@ -64,6 +64,7 @@ export function randomSpmmFeatures(random: Random): SpmmFeatures {
     vectors: width % vectorOf(dtype) === 0 && random.unit() < 0.9,
     pairs: width % 2 === 0,
     farRows: random.unit() < 0.05,
+    padded: false,
     tiles: random.unit() < 0.7 ? { rows: tall, ...shares(tall) } : undefined,
     stripSpan: random.unit() < 0.8 ? size(random, 8, 200_000) : undefined,
     strips: random.unit() < 0.5 ? { rows: low, ...shares(low) } : undefined,

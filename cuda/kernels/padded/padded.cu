@@ -4,7 +4,7 @@
 // Memory    no shared memory
 // Roofline  each element read and written once
 // Numerics  elements are copied as they are, NaN included
-// Requires  nothing of alignment
+// Requires  targets of whole words; nothing of the alignment of sources
 // Source    no paper
 
 #include "api/padded.h"
@@ -23,7 +23,7 @@ constexpr int kMostLanesLog2 = 5;
 constexpr int64_t kLineBytes = 128;
 constexpr int64_t kVectorBytes = 16;
 
-// Columns and distances in words.
+// Of the source in words, or halves of them where its rows begin or end between; of the target in words.
 struct RowCopy {
   const void* source = nullptr;
   void* target = nullptr;
@@ -40,8 +40,18 @@ struct RowCopies {
   int count = 0;
 };
 
-// kRows x kAcross loads in flight a thread.
-template <typename Word, int kRows, int kAcross>
+// Word `column` of a row of `columns` words or halves, zero past its end.
+__device__ __forceinline__ uint32_t load_word(const uint32_t* row, int64_t column, int64_t columns) {
+  return column < columns ? row[column] : 0;
+}
+__device__ __forceinline__ uint32_t load_word(const uint16_t* row, int64_t column, int64_t columns) {
+  const uint32_t low = 2 * column < columns ? row[2 * column] : 0;
+  const uint32_t high = 2 * column + 1 < columns ? row[2 * column + 1] : 0;
+  return low | high << 16;
+}
+
+// kRows x kAcross words in flight a thread.
+template <typename Source, int kRows, int kAcross>
 __global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_constant__ RowCopies p, int lanes_log2, int64_t batch) {
   await_previous_kernel();
   const int64_t apart = kThreads >> lanes_log2;
@@ -53,17 +63,17 @@ __global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_consta
     const RowCopy& copy = p.items[z % p.count];
     const int64_t problem = z / p.count;
     if (problem >= copy.batch) continue;
-    const Word* source = static_cast<const Word*>(copy.source) + problem * copy.source_stride;
-    Word* target = static_cast<Word*>(copy.target) + problem * copy.target_stride;
+    const Source* source = static_cast<const Source*>(copy.source) + problem * copy.source_stride;
+    uint32_t* target = static_cast<uint32_t*>(copy.target) + problem * copy.target_stride;
     for (int64_t first_column = blockIdx.y * across + lane; first_column < copy.target_columns; first_column += gridDim.y * across) {
-      Word words[kRows][kAcross];
+      uint32_t words[kRows][kAcross];
 #pragma unroll
       for (int u = 0; u < kRows; ++u) {
 #pragma unroll
         for (int v = 0; v < kAcross; ++v) {
           const int64_t row = first_row + u * apart;
           const int64_t column = first_column + (static_cast<int64_t>(v) << lanes_log2);
-          words[u][v] = row < copy.rows && column < copy.columns ? source[row * copy.source_pitch + column] : Word{0};
+          words[u][v] = row < copy.rows ? load_word(source + row * copy.source_pitch, column, copy.columns) : 0;
         }
       }
 #pragma unroll
@@ -79,7 +89,7 @@ __global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_consta
   }
 }
 
-template <typename Word, int kRows, int kAcross>
+template <typename Source, int kRows, int kAcross>
 Status launch_shape(const RowCopies& copies, int64_t rows, int64_t columns, int64_t batch, const LaunchContext& context) {
   int lanes_log2 = 0;
   while (lanes_log2 < kMostLanesLog2 && int64_t{1} << lanes_log2 < columns) ++lanes_log2;
@@ -89,10 +99,10 @@ Status launch_shape(const RowCopies& copies, int64_t rows, int64_t columns, int6
   shape.grid_x = ceil_div(rows, (kThreads >> lanes_log2) * kRows);
   shape.grid_y = std::min(ceil_div(columns, int64_t{kAcross} << lanes_log2), kMaxGridYZ);
   shape.grid_z = std::min(batch * copies.count, kMaxGridYZ);
-  return launch(context, copy_rows_kernel<Word, kRows, kAcross>, shape, copies, lanes_log2, batch);
+  return launch(context, copy_rows_kernel<Source, kRows, kAcross>, shape, copies, lanes_log2, batch);
 }
 
-template <typename Word>
+template <typename Source>
 Status launch_copies(const RowCopies& copies, const LaunchContext& context) {
   int64_t rows = 0, columns = 0, batch = 0;
   for (int i = 0; i < copies.count; ++i) {
@@ -102,27 +112,26 @@ Status launch_copies(const RowCopies& copies, const LaunchContext& context) {
   }
   // Small copies take more blocks, large ones more at a time.
   constexpr int64_t kLarge = int64_t{1} << 20;
-  if (rows * columns * batch < kLarge) return launch_shape<Word, 4, 1>(copies, rows, columns, batch, context);
-  return columns > 64 ? launch_shape<Word, 4, 4>(copies, rows, columns, batch, context)
-                      : launch_shape<Word, 16, 1>(copies, rows, columns, batch, context);
+  if (rows * columns * batch < kLarge) return launch_shape<Source, 4, 1>(copies, rows, columns, batch, context);
+  return columns > 64 ? launch_shape<Source, 4, 4>(copies, rows, columns, batch, context)
+                      : launch_shape<Source, 16, 1>(copies, rows, columns, batch, context);
 }
 
-// Elements of two bytes go in pairs where everything is even.
+// Whether rows of two-byte elements begin and end where words do.
 bool even(const RowCopy& copy) {
-  const auto address = reinterpret_cast<uintptr_t>(copy.source) | reinterpret_cast<uintptr_t>(copy.target);
-  const int64_t sizes = copy.columns | copy.source_pitch | copy.source_stride | copy.target_columns | copy.target_pitch |
-                        copy.target_stride;
-  return address % sizeof(uint32_t) == 0 && sizes % 2 == 0;
+  const int64_t sizes = copy.columns | copy.source_pitch | copy.source_stride;
+  return reinterpret_cast<uintptr_t>(copy.source) % sizeof(uint32_t) == 0 && sizes % 2 == 0;
 }
 
 Status copy_rows(RowCopies copies, DType dtype, const LaunchContext& context) {
   if (dtype_bytes(dtype) == sizeof(uint32_t)) return launch_copies<uint32_t>(copies, context);
-  if (!even(copies.items[0]) || (copies.count > 1 && !even(copies.items[1]))) return launch_copies<uint16_t>(copies, context);
+  // Targets are of whole vectors.
   for (RowCopy& copy : copies.items) {
-    for (int64_t* size : {&copy.columns, &copy.source_pitch, &copy.source_stride, &copy.target_columns, &copy.target_pitch,
-                          &copy.target_stride}) {
-      *size /= 2;
-    }
+    for (int64_t* size : {&copy.target_columns, &copy.target_pitch, &copy.target_stride}) *size /= 2;
+  }
+  if (!even(copies.items[0]) || !even(copies.items[1])) return launch_copies<uint16_t>(copies, context);
+  for (RowCopy& copy : copies.items) {
+    for (int64_t* size : {&copy.columns, &copy.source_pitch, &copy.source_stride}) *size /= 2;
   }
   return launch_copies<uint32_t>(copies, context);
 }
@@ -160,45 +169,22 @@ RowCopy to_copy(const Operand& operand, const PaddedCopy& copy) {
           operand.stride, copy.columns, copy.pitch,   copy.stride};
 }
 
-RowCopy from_copy(const Operand& operand, const PaddedCopy& copy, void* target) {
-  return {copy.data,   target,          operand.rows,  operand.count(), operand.columns, copy.pitch,
-          copy.stride, operand.columns, operand.pitch, operand.stride};
-}
-
-// Allocates the copies of both operands, and fills them; the second only where it is read.
-Status make_copies(const Operand& first, const Operand& second, bool reads_second, DType dtype, const LaunchContext& context,
-                   PaddedCopy* first_copy, PaddedCopy* second_copy) {
-  WARPTILE_RETURN_IF_ERROR(allocate_copy(first, dtype, context, first_copy));
-  WARPTILE_RETURN_IF_ERROR(allocate_copy(second, dtype, context, second_copy));
-  RowCopies copies;
-  copies.items[copies.count++] = to_copy(first, *first_copy);
-  if (reads_second) copies.items[copies.count++] = to_copy(second, *second_copy);
-  return copy_rows(copies, dtype, context);
-}
-
 }  // namespace
 
 Status spmm_padded(const SpmmParams& params, const LaunchContext& context) {
   const SparsePattern& pattern = params.pattern;
   if (pattern.rows == 0 || params.n == 0 || params.batch == 0) return Status::ok();
   const Operand b{params.b, pattern.columns, params.n, params.ldb, params.b_stride, params.batch};
-  const Operand c{params.c, pattern.rows, params.n, params.ldc, params.c_stride, params.batch};
-  PaddedCopy b_copy, c_copy;
-  WARPTILE_RETURN_IF_ERROR(make_copies(b, c, params.beta != 0, params.dtype, context, &b_copy, &c_copy));
+  PaddedCopy copy;
+  WARPTILE_RETURN_IF_ERROR(allocate_copy(b, params.dtype, context, &copy));
+  WARPTILE_RETURN_IF_ERROR(copy_rows({{to_copy(b, copy)}, 1}, params.dtype, context));
 
   SpmmParams padded = params;
-  padded.n = b_copy.columns;
-  padded.b = b_copy.data;
-  padded.ldb = b_copy.pitch;
-  padded.b_stride = b_copy.stride;
-  padded.c = c_copy.data;
-  padded.ldc = c_copy.pitch;
-  padded.c_stride = c_copy.stride;
-  WARPTILE_RETURN_IF_ERROR(spmm(padded, context));
-
-  RowCopies back;
-  back.items[back.count++] = from_copy(c, c_copy, params.c);
-  return copy_rows(back, params.dtype, context);
+  padded.b = copy.data;
+  padded.ldb = copy.pitch;
+  padded.b_stride = copy.stride;
+  padded.padded = true;
+  return spmm(padded, context);
 }
 
 Status sddmm_padded(const SddmmParams& params, const LaunchContext& context) {
@@ -207,7 +193,9 @@ Status sddmm_padded(const SddmmParams& params, const LaunchContext& context) {
   const Operand a{params.a, pattern.rows, params.depth, params.lda, params.a_stride, params.batch};
   const Operand b{params.b, pattern.columns, params.depth, params.ldb, params.b_stride, params.batch};
   PaddedCopy a_copy, b_copy;
-  WARPTILE_RETURN_IF_ERROR(make_copies(a, b, true, params.dtype, context, &a_copy, &b_copy));
+  WARPTILE_RETURN_IF_ERROR(allocate_copy(a, params.dtype, context, &a_copy));
+  WARPTILE_RETURN_IF_ERROR(allocate_copy(b, params.dtype, context, &b_copy));
+  WARPTILE_RETURN_IF_ERROR(copy_rows({{to_copy(a, a_copy), to_copy(b, b_copy)}, 2}, params.dtype, context));
 
   SddmmParams padded = params;
   padded.depth = a_copy.columns;

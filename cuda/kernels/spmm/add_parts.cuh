@@ -4,7 +4,7 @@
 // Memory    no shared memory
 // Roofline  4 bytes a part and column; a launch of about 1 us
 // Numerics  float32, parts in ascending order: bitwise repeatable. Sums that are NaN as in tile_output.cuh
-// Requires  kVectors: n and the pitch multiples of 4, rows of C and of parts at multiples of four elements
+// Requires  the pitch and bases of parts multiples of four elements
 // Source    -
 #pragma once
 
@@ -42,7 +42,7 @@ struct AddPartsParams {
   TileOutput<T> out;
 };
 
-template <typename T, bool kVectors>
+template <typename T>
 __global__ void __launch_bounds__(kAddThreads) spmm_add_parts_kernel(const __grid_constant__ AddPartsParams<T> p) {
   follow_previous_kernel();
   const int64_t index = blockIdx.x * static_cast<int64_t>(kAddThreads) + threadIdx.x;
@@ -60,22 +60,17 @@ __global__ void __launch_bounds__(kAddThreads) spmm_add_parts_kernel(const __gri
     Pack<float, 4> total{};
 #pragma unroll 4
     for (int part = 0; part < cut.z; ++part) {
-      Pack<float, 4> one{};
-      if constexpr (kVectors) {
-        one = load_pack<float, 4>(source + part * apart);
-      } else {
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          if (column + j < p.out.n) one.items[j] = source[part * apart + j];
-        }
-      }
+      const auto one = load_pack<float, 4>(source + part * apart);
 #pragma unroll
       for (int j = 0; j < 4; ++j) total.items[j] += one.items[j];
     }
-    store_sums<T, kVectors>(p.out, p.b + problem * p.b_stride, p.ldb, p.out.c + problem * p.c_stride, static_cast<int>(row), column,
+    store_sums<T>(p.out, p.b + problem * p.b_stride, p.ldb, p.out.c + problem * p.c_stride, static_cast<int>(row), column,
                             total);
   }
 }
+
+// Whole vectors of sums, also of the last columns.
+inline int64_t part_pitch(const SpmmParams& params) { return ceil_div(params.n, 4) * 4; }
 
 // Room for the sums of all parts; none where no panel is cut.
 inline Status allocate_parts(const SpmmParams& params, const LaunchContext& context, PartSums* parts) {
@@ -85,7 +80,7 @@ inline Status allocate_parts(const SpmmParams& params, const LaunchContext& cont
 }
 
 // Adds them up, where panels were cut. cuts[cut_count, 4] follow the items of SpmmTiles or SpmmStrips.
-template <typename T, bool kVectors>
+template <typename T>
 Status add_parts(const SpmmParams& params, const LaunchContext& context, const PartSums& parts, const int32_t* cuts, int64_t cut_count) {
   if (parts.count == 0) return Status::ok();
   AddPartsParams<T> p{};
@@ -104,7 +99,7 @@ Status add_parts(const SpmmParams& params, const LaunchContext& context, const P
   shape.grid_x = ceil_div(p.count, kAddThreads);
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
   shape.threads = kAddThreads;
-  return launch(context, spmm_add_parts_kernel<T, kVectors>, shape, p);
+  return launch(context, spmm_add_parts_kernel<T>, shape, p);
 }
 
 }  // namespace warptile::spmm_kernels

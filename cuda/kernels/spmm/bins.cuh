@@ -43,12 +43,14 @@ struct BinParams {
   uint32_t n;
   float alpha;
   float beta;
+  bool whole;  // rows of C begin and end at multiples of 16 bytes
   T* c;
   int64_t ldc;
   int64_t values_stride;
   int64_t b_stride;
   int64_t c_stride;
-  float* partial;  // [batch, segments, n]
+  float* partial;  // [batch, segments, pitch]
+  uint32_t pitch;
   int64_t segments;
 };
 
@@ -66,13 +68,14 @@ template <typename Columns, typename T>
 __device__ __forceinline__ void store_item(const BinParams<T>& p, int target, uint32_t column, int pieces,
                                            const float (&sum)[Columns::kVector]) {
   if (target < 0) {
-    float* slot = p.partial + (blockIdx.z * p.segments + ~target) * p.n + column;
+    float* slot = p.partial + (blockIdx.z * p.segments + ~target) * p.pitch + column;
     Columns::each(pieces, [&](int piece) {
 #pragma unroll
       for (int v = 0; v < Columns::kPiece; ++v) slot[piece * Columns::kApart + v] = sum[piece * Columns::kPiece + v];
     });
   } else {
-    store_scaled<Columns>(p.c + blockIdx.z * p.c_stride + target * p.ldc + column, sum, pieces, p.alpha, p.beta);
+    T* c = p.c + blockIdx.z * p.c_stride + target * p.ldc + column;
+    store_columns<Columns>(c, sum, pieces, p.whole, p.n - column, p.alpha, p.beta);
   }
 }
 

@@ -56,13 +56,25 @@ constexpr int kBlockTileDepth = 32;
 static_assert(kCsrThreads % kWideLanes == 0, "whole warps");
 static_assert(kBlockTileDepth <= kBlockThreads, "one thread finds each row of a tile");
 
-// Whether rows of B and C may be read and written `vector` elements at a time.
-inline bool takes_vectors(const SpmmParams& p, int vector) {
-  return take_vectors({p.b, p.c}, {p.n, p.ldb, p.ldc, p.b_stride, p.c_stride}, vector, dtype_bytes(p.dtype));
+// Columns of B that may be read: of whole vectors, where it is a copy.
+inline int64_t readable_columns(const SpmmParams& p) {
+  const int vector = p.padded ? whole_vector(dtype_bytes(p.dtype)) : 1;
+  return (p.n + vector - 1) / vector * vector;
+}
+
+// Whether rows of B may be read `vector` elements at a time.
+inline bool reads_vectors(const SpmmParams& p, int vector) {
+  return take_vectors({p.b}, {readable_columns(p), p.ldb, p.b_stride}, vector, dtype_bytes(p.dtype));
+}
+
+// Whether rows of C may be written so.
+inline bool writes_vectors(const SpmmParams& p, int vector) {
+  return take_vectors({p.c}, {p.n, p.ldc, p.c_stride}, vector, dtype_bytes(p.dtype));
 }
 
 // 16 bytes at a time.
-inline bool takes_vectors(const SpmmParams& p) { return takes_vectors(p, whole_vector(dtype_bytes(p.dtype))); }
+inline bool reads_vectors(const SpmmParams& p) { return reads_vectors(p, whole_vector(dtype_bytes(p.dtype))); }
+inline bool writes_vectors(const SpmmParams& p) { return writes_vectors(p, whole_vector(dtype_bytes(p.dtype))); }
 
 // False where no kernel was compiled for the plan.
 bool has_columns(DType dtype, const SpmmPlan& plan);

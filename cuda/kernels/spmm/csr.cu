@@ -9,7 +9,7 @@
 // Roofline  nnz (bytes of val + 4) + gathered rows of B + C; bound by L2 and by the latency of long rows
 // Numerics  float32 accumulators, one per element of C, entries in ascending order: no reduction across threads,
 //           bitwise repeatable; |error| <= (nnz of the row + 2) 2^-24 sum |a b|, then one rounding to the output
-// Requires  n, ldb, ldc and the strides multiples of kVector and 16-byte aligned bases, else kVector = 1
+// Requires  ldb, the stride of B and n multiples of kVector and B 16-byte aligned, or a padded copy of B, else kVector = 1
 // Source    Gale et al., "Sparse GPU Kernels for Deep Learning" (2020), 1-D tiling with subwarps; without row sorting,
 //           shared-memory staging and reverse-offset alignment: this is the variant that always works
 
@@ -19,12 +19,13 @@
 #include "common/launch.cuh"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
+#include "kernels/spmm/store.cuh"
 
 namespace warptile::spmm_kernels {
 namespace {
 
 template <typename T, int kVector, int kLanes>
-__global__ void __launch_bounds__(kCsrThreads) spmm_csr_row_kernel(const SpmmParams p) {
+__global__ void __launch_bounds__(kCsrThreads) spmm_csr_row_kernel(const SpmmParams p, bool whole) {
   follow_previous_kernel();
   constexpr int kRows = kCsrThreads / kLanes;
   constexpr int kTile = kLanes * kVector;
@@ -41,7 +42,7 @@ __global__ void __launch_bounds__(kCsrThreads) spmm_csr_row_kernel(const SpmmPar
     T* c = static_cast<T*>(p.c) + problem * p.c_stride + row * p.ldc;
     for (int64_t tile = blockIdx.y; tile * kTile < p.n; tile += gridDim.y) {
       const int64_t column = tile * kTile + lane_column;
-      // n is a multiple of kVector: a vector that begins inside lies inside.
+      // What rows of B have past n, a copy's padding, is computed and not stored.
       if (column >= p.n) continue;
       float sum[kVector] = {};
 #pragma unroll 4
@@ -51,18 +52,7 @@ __global__ void __launch_bounds__(kCsrThreads) spmm_csr_row_kernel(const SpmmPar
 #pragma unroll
         for (int v = 0; v < kVector; ++v) sum[v] = fmaf(a, to_float(pack.items[v]), sum[v]);
       }
-      Pack<T, kVector> result;
-      if (p.beta == 0) {
-#pragma unroll
-        for (int v = 0; v < kVector; ++v) result.items[v] = from_float<T>(p.alpha * sum[v]);
-      } else {
-        const auto old = load_pack<T, kVector>(c + column);
-#pragma unroll
-        for (int v = 0; v < kVector; ++v) {
-          result.items[v] = from_float<T>(fmaf(p.beta, to_float(old.items[v]), p.alpha * sum[v]));
-        }
-      }
-      store_pack<T, kVector>(c + column, result);
+      store_results<T, kVector>(c + column, sum, kVector == 1 || whole, p.n - column, p.alpha, p.beta);
     }
   }
 }
@@ -75,7 +65,7 @@ Status launch_rows(const SpmmParams& params, const LaunchContext& context) {
   shape.grid_y = std::min(ceil_div(params.n, kLanes * kVector), kMaxGridYZ);
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
   shape.threads = kCsrThreads;
-  return launch(context, spmm_csr_row_kernel<T, kVector, kLanes>, shape, params);
+  return launch(context, spmm_csr_row_kernel<T, kVector, kLanes>, shape, params, writes_vectors(params, kVector));
 }
 
 }  // namespace
@@ -84,7 +74,7 @@ Status launch_csr(const SpmmParams& params, const LaunchContext& context) {
   return dispatch_float(params.dtype, [&](auto element) {
     using T = decltype(element);
     constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
-    if (takes_vectors(params)) {
+    if (reads_vectors(params)) {
       return params.n <= kNarrowLanes * kVector ? launch_rows<T, kVector, kNarrowLanes>(params, context)
                                                 : launch_rows<T, kVector, kWideLanes>(params, context);
     }

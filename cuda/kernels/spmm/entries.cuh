@@ -6,6 +6,7 @@
 #include "common/checked.h"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
+#include "kernels/spmm/store.cuh"
 
 namespace warptile::spmm_kernels {
 
@@ -99,7 +100,7 @@ struct LaneColumns {
 
   static __device__ __forceinline__ int first(int lane) { return lane % kLanes * kPiece; }
 
-  // How many pieces lie inside: n is a multiple of kPiece, and a piece that begins inside lies inside.
+  // How many pieces lie inside: n is a multiple of kPiece, and a piece that begins inside lies inside; or rows of B go on past n.
   static __device__ __forceinline__ int pieces(int64_t column, int64_t n) {
     if constexpr (kPieces == 1) return column < n;
     return column < n ? static_cast<int>(min(static_cast<int64_t>(kPieces), (n - 1 - column) / kApart + 1)) : 0;
@@ -238,29 +239,17 @@ __device__ __forceinline__ void add_entries(const EntryArrays<T>& a, const T* va
   add_part_of_chunk<Columns>(columns, factors, at, first, last, b, row_bytes, pieces, sum);
 }
 
+// Writes the sums of the columns that a lane computes, of which `pieces` pieces lie inside. Where rows of C do not begin and end at whole vectors
+// (then a copy of B has columns to fill them up) the `left` ones from c on.
 template <typename Columns, typename T>
-__device__ __forceinline__ void store_scaled(T* c, const float (&sum)[Columns::kVector], int pieces, float alpha, float beta) {
+__device__ __forceinline__ void store_columns(T* c, const float (&sum)[Columns::kVector], int pieces, bool whole, int64_t left,
+                                              float alpha, float beta) {
   constexpr int kPiece = Columns::kPiece;
-  Columns::each(pieces, [&](int piece) {
-    T* target = c + piece * Columns::kApart;
-    const float* from = sum + piece * kPiece;
-    Pack<T, kPiece> result;
-    if (beta == 0) {
-#pragma unroll
-      for (int v = 0; v < kPiece; ++v) result.items[v] = from_float<T>(alpha * from[v]);
-    } else {
-      const auto old = load_pack<T, kPiece>(target);
-#pragma unroll
-      for (int v = 0; v < kPiece; ++v) result.items[v] = from_float<T>(fmaf(beta, to_float(old.items[v]), alpha * from[v]));
-    }
-    store_pack<T, kPiece>(target, result);
-  });
-}
-
-// kVector consecutive columns.
-template <typename T, int kVector>
-__device__ __forceinline__ void store_scaled(T* c, const float (&sum)[kVector], float alpha, float beta) {
-  store_scaled<LaneColumns<kVector, kVector, 1>>(c, sum, 1, alpha, beta);
+  if constexpr (Columns::kPieces == 1 && kPiece > 1) {
+    store_results<T, kPiece>(c, sum, whole, left, alpha, beta);
+  } else {
+    Columns::each(pieces, [&](int piece) { store_whole<T, kPiece>(c + piece * Columns::kApart, sum + piece * kPiece, alpha, beta); });
+  }
 }
 
 // Calls `body` with the LaneColumns that the plan says. Requires has_columns(params.dtype, plan).
@@ -313,6 +302,7 @@ Params<T> entry_params(const SpmmParams& params) {
   p.n = static_cast<decltype(p.n)>(params.n);
   p.alpha = params.alpha;
   p.beta = params.beta;
+  p.whole = writes_vectors(params);
   p.c = static_cast<T*>(params.c);
   p.ldc = params.ldc;
   p.values_stride = params.values_stride;
@@ -331,6 +321,7 @@ Params<T> item_params(const SpmmParams& params, int block_warps, float* partial)
   p.warp_blocks = static_cast<uint32_t>(ceil_div(params.plan.warp_items, block_warps));
   p.count = static_cast<uint32_t>(params.bins.items);
   p.partial = partial;
+  p.pitch = static_cast<uint32_t>(readable_columns(params));
   p.segments = params.bins.segments;
   return p;
 }

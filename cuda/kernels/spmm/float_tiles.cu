@@ -30,28 +30,22 @@ Status launch_vectors(const SpmmParams& params, const LaunchContext& context) {
   p.columns = static_cast<int32_t>(params.pattern.columns);
   p.ldb = params.ldb;
   p.n = params.n;
-  p.c = static_cast<float*>(params.c);
-  p.ldc = params.ldc;
-  p.alpha = params.alpha;
-  p.beta = params.beta;
+  p.out = tile_output<float>(params);
   p.batch = params.batch;
   p.b_stride = params.b_stride;
   p.c_stride = params.c_stride;
-  p.stored = stored_entries<float>(params);
   if (!cut) return launch(context, spmm_float_tiles_kernel<Shape, kVectors>, shape, p);
 
-  PartSums parts{nullptr, tiles.parts, Shape::kM, params.n};
-  WARPTILE_RETURN_IF_ERROR(allocate_parts(params, context, &parts));
   p.items = tiles.items;
-  p.parts = tiles.parts;
-  p.partial = parts.data;
+  p.parts = {nullptr, tiles.parts, Shape::kM, part_pitch(params)};
+  WARPTILE_RETURN_IF_ERROR(allocate_parts(params, context, &p.parts));
   WARPTILE_RETURN_IF_ERROR(launch(context, spmm_float_tiles_kernel<Shape, kVectors>, shape, p));
-  return add_parts<float, kVectors>(params, context, parts, tiles.items + 4 * tiles.items_count, tiles.cuts);
+  return add_parts<float>(params, context, p.parts, tiles.items + 4 * tiles.items_count, tiles.cuts);
 }
 
 template <typename Shape>
 Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
-  return takes_vectors(params) ? launch_vectors<Shape, true>(params, context) : launch_vectors<Shape, false>(params, context);
+  return reads_vectors(params) ? launch_vectors<Shape, true>(params, context) : launch_vectors<Shape, false>(params, context);
 }
 
 }  // namespace

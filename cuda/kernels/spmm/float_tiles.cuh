@@ -28,6 +28,7 @@
 #include "common/launch.cuh"
 #include "common/mma.cuh"
 #include "common/numeric.cuh"
+#include "kernels/spmm/add_parts.cuh"
 #include "kernels/spmm/config.h"
 #include "kernels/spmm/tile_output.cuh"
 
@@ -73,16 +74,11 @@ struct FloatTileParams {
   int32_t depth;  // columns of tiles
   int32_t cluster_log2;
   int32_t rows, columns;  // of A
-  float alpha;
-  float beta;
-  float* c;  // [batch, m, n]
-  int64_t ldc;
+  TileOutput<float> out;
   int64_t batch;
   int64_t b_stride;
   int64_t c_stride;
-  float* partial;  // [batch, parts, kM, n]
-  int64_t parts;
-  StoredEntries<float> stored;  // for elements that are computed again
+  PartSums parts;
 };
 
 // Starts the copies of kDepth columns of a tile of A and of kDepth rows of B from `first_row` on, to the stage at `target`. Rows past the
@@ -151,40 +147,6 @@ __device__ __forceinline__ void multiply_float_stage(const float* stage, float (
   }
 }
 
-// Writes four sums of a row of C, those within n.
-template <bool kVectors>
-__device__ __forceinline__ void store_float_row(const FloatTileParams& p, const float* b, float* c, int64_t row, int64_t column,
-                                                Pack<float, 4> total) {
-  float* target = c + row * p.ldc + column;
-  Pack<float, 4> old{};
-  if (p.beta != 0) {
-    if constexpr (kVectors) {
-      old = load_pack<float, 4>(target);
-    } else {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        if (column + j < p.n) old.items[j] = target[j];
-      }
-    }
-  }
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    float sum = total.items[j];
-    if (isnan(sum) && column + j < p.n) {
-      sum = exact_element<float>(p.stored, b + column + j, p.ldb, static_cast<int>(row));
-    }
-    total.items[j] = p.beta == 0 ? p.alpha * sum : fmaf(p.beta, old.items[j], p.alpha * sum);
-  }
-  if constexpr (kVectors) {
-    store_pack<float, 4>(target, total);
-  } else {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (column + j < p.n) target[j] = total.items[j];
-    }
-  }
-}
-
 // What a cluster computes: tiles [first, last) of a panel, as one of its parts or, where `part` is -1, whole.
 struct FloatTileItem {
   int panel;
@@ -198,7 +160,7 @@ __device__ __forceinline__ FloatTileItem item_of(const FloatTileParams& p) {
   if (p.items != nullptr) {
     const int4 item = reinterpret_cast<const int4*>(p.items)[blockIdx.y];
     // Where the table is not of these tiles, nothing outside of the workspace is written.
-    return {item.x, place_of_part(item.w, p.parts), item.y, item.z};
+    return {item.x, place_of_part(item.w, p.parts.count), item.y, item.z};
   }
   const int panel = static_cast<int>(blockIdx.y);
   if (p.panel_ptr == nullptr) return {panel, -1, static_cast<int64_t>(panel) * p.depth, p.depth};
@@ -206,7 +168,7 @@ __device__ __forceinline__ FloatTileItem item_of(const FloatTileParams& p) {
   return {panel, -1, first, p.panel_ptr[panel + 1] - first};
 }
 
-// kVectors: rows of B and C may be moved 16 bytes at once.
+// kVectors: rows of B may be read 16 bytes at once.
 template <typename Shape, bool kVectors>
 __global__ void __launch_bounds__(kFloatTileThreads, 2) spmm_float_tiles_kernel(const FloatTileParams p) {
   follow_previous_kernel();
@@ -265,7 +227,7 @@ __global__ void __launch_bounds__(kFloatTileThreads, 2) spmm_float_tiles_kernel(
     const int64_t first_column = first_column_of();
     const float* b = p.b + problem * p.b_stride;
     const int2 place = first_sum<Shape>();
-    float* c = p.c + problem * p.c_stride;
+    float* c = p.out.c + problem * p.c_stride;
     // No stage is read or written any more: their memory takes the sums.
     __syncthreads();
     const int group = static_cast<int>(threadIdx.x) / Shape::kGroupThreads;
@@ -311,13 +273,10 @@ __global__ void __launch_bounds__(kFloatTileThreads, 2) spmm_float_tiles_kernel(
       const int64_t target_column = first_column + column;
       if (target_row >= p.rows || target_column >= p.n) continue;
       if (part < 0) {
-        store_float_row<kVectors>(p, b, c, target_row, target_column, total);
+        store_sums<float>(p.out, b, p.ldb, c, static_cast<int>(target_row), target_column, total);
       } else {
-        float* target = p.partial + ((problem * p.parts + part) * Shape::kM + row) * p.n + target_column;
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          if (target_column + j < p.n) target[j] = total.items[j];
-        }
+        const int64_t place = (problem * p.parts.count + part) * Shape::kM + row;
+        store_pack<float, 4>(p.parts.data + place * p.parts.pitch + target_column, total);
       }
     }
     // The sums are read, by all blocks of the cluster, before they are overwritten or a block ends.

@@ -15,7 +15,8 @@
 //           latency: one chain of row_ptr -> col -> B for each round of chunks
 // Numerics  float32 accumulators; splits and warps are added in a fixed order: bitwise repeatable.
 //           |error| <= (nnz of the row + 2) 2^-24 sum |a b|, then one rounding to the output
-// Requires  n, ldb, ldc, strides and bases of B and C multiples of kPiece elements; col 16-byte aligned; rows of B less than 4 GiB apart
+// Requires  n, ldb, ldc, strides and bases of B and C multiples of kPiece elements, of whole vectors those of B or of its padded copy alone; col
+//           16-byte aligned; rows of B less than 4 GiB apart
 // Source    Gale et al., "Sparse GPU Kernels for Deep Learning" (2020), 1-D tiling; here several warps share a row, and
 //           entries are dealt out in aligned chunks
 #pragma once
@@ -45,6 +46,7 @@ struct GroupParams {
   int64_t n;
   T* c;  // [batch, m, n]
   int64_t ldc;
+  bool whole;  // rows of C begin and end at multiples of 16 bytes
   int64_t batch;
   int64_t values_stride;
   int64_t b_stride;
@@ -58,8 +60,8 @@ constexpr int kGroupMaxThreads = kSimple ? kMaxBundleThreads : kMaxGroupWarps * 
 template <bool kSimple>
 constexpr int kGroupBlocks = kSimple ? 1 : 3;
 
-// kSimple: one problem, and a grid that holds all column tiles.
-template <typename T, typename Columns, int kSplits, bool kSimple>
+// kSimple: one problem, and a grid that holds all column tiles. kWhole: rows of C begin and end at whole vectors.
+template <typename T, typename Columns, int kSplits, bool kSimple, bool kWhole>
 __global__ void __launch_bounds__(kGroupMaxThreads<kSimple>, kGroupBlocks<kSimple>) spmm_group_kernel(const GroupParams<T> p) {
   constexpr int kVector = Columns::kVector, kLanes = Columns::kLanes, kTile = Columns::kTile;
   constexpr int kItems = kWarpSize / (kLanes * kSplits);
@@ -123,7 +125,8 @@ __global__ void __launch_bounds__(kGroupMaxThreads<kSimple>, kGroupBlocks<kSimpl
     }
     if (!stores || !inside) return;
     T* c = kSimple ? p.c : p.c + problem * p.c_stride;
-    store_scaled<Columns>(c + row * p.ldc + column, sum, pieces, p.alpha, p.beta);
+    store_columns<Columns>(c + row * p.ldc + column, sum, pieces, kWhole || (!kSimple && p.whole), p.n - column, p.alpha,
+                           p.beta);
   };
   if constexpr (kSimple) {
     run(0, blockIdx.y);
@@ -154,8 +157,13 @@ Status launch_group_shape(const SpmmParams& params, const LaunchContext& context
   p.batch = params.batch;
   const bool simple = params.batch == 1 && shape.grid_y * Columns::kTile >= params.n;
   if (!simple && params.plan.bundle > 1) return Status::unsupported("spmm: bundles are of one problem");
-  return simple ? launch(context, spmm_group_kernel<T, Columns, kSplits, true>, shape, p)
-                : launch(context, spmm_group_kernel<T, Columns, kSplits, false>, shape, p);
+  // Smaller pieces are whole wherever there is a kernel of them. One of several problems finds out.
+  constexpr bool kVectors = Columns::kPieces == 1 && Columns::kPiece > 1;
+  if (!simple) return launch(context, spmm_group_kernel<T, Columns, kSplits, false, !kVectors>, shape, p);
+  if constexpr (kVectors) {
+    if (!p.whole) return launch(context, spmm_group_kernel<T, Columns, kSplits, true, false>, shape, p);
+  }
+  return launch(context, spmm_group_kernel<T, Columns, kSplits, true, true>, shape, p);
 }
 
 template <typename T, typename Columns>

@@ -36,6 +36,7 @@ Status launch_rows(const SpmmParams& params, const LaunchContext& context) {
   shape.shared_bytes = rows * kRowBytes + kStagedBytes;
   p.alpha = params.alpha;
   p.beta = params.beta;
+  p.whole = writes_vectors(params);
   p.c = static_cast<float*>(params.c);
   p.ldc = params.ldc;
   p.batch = params.batch;
@@ -47,7 +48,7 @@ Status launch_rows(const SpmmParams& params, const LaunchContext& context) {
 
 }  // namespace
 
-// Requires has_panel(params.plan) and operands that fit 16-byte vectors.
+// Requires has_panel(params.plan) and a B that fits 16-byte vectors.
 Status launch_panel(const SpmmParams& params, const LaunchContext& context) {
   const int rows = params.plan.warp_rows;
   if (rows == 1) return launch_rows<1>(params, context);

@@ -14,7 +14,7 @@
 //           Measured on an H200 (2026-11-21): passes in 71 % of the clocks at 4096^2, 10 %, n = 512; 63 % at 512^2, 50 %
 // Numerics  float32 sums of ascending columns by group, then groups and blocks in a fixed order: bitwise repeatable;
 //           |error| <= (nnz of the row + 2) 2^-24 sum |a b|. Only stored entries are multiplied, and zeros with a row of zeros
-// Requires  n, ldb, ldc and strides multiples of 4, 16-byte aligned bases of B and C; clusters: compute capability 9.0
+// Requires  n, ldb and the stride of B multiples of 4 and B 16-byte aligned, or a padded copy of B; clusters: compute capability 9.0
 // Source    no paper; B stationary where Gale et al. (2020) gather it
 #pragma once
 
@@ -28,6 +28,7 @@
 #include "common/mma.cuh"
 #include "common/numeric.cuh"
 #include "kernels/spmm/config.h"
+#include "kernels/spmm/store.cuh"
 
 namespace warptile::spmm_kernels {
 
@@ -51,6 +52,7 @@ struct PanelParams {
   int32_t pieces;  // that fit at once: 1 where a share is one piece, else 2
   float alpha;
   float beta;
+  bool whole;  // rows of C begin and end at multiples of 16 bytes
   float* c;  // [batch, m, n]
   int64_t ldc;
   int64_t batch;
@@ -208,16 +210,7 @@ __global__ void __launch_bounds__(kPanelThreads, kRows <= 4 ? 2 : 1) spmm_panel_
     const auto store = [&](int row, int64_t target_column, const Pack<float, 4>& total) {
       if (row >= p.rows || target_column >= p.n) return;
       float* target = c + row * p.ldc + target_column;
-      Pack<float, 4> result;
-      if (p.beta == 0) {
-#pragma unroll
-        for (int j = 0; j < 4; ++j) result.items[j] = p.alpha * total.items[j];
-      } else {
-        const auto old = load_pack<float, 4>(target);
-#pragma unroll
-        for (int j = 0; j < 4; ++j) result.items[j] = fmaf(p.beta, old.items[j], p.alpha * total.items[j]);
-      }
-      store_pack<float, 4>(target, result);
+      store_results<float, 4>(target, total.items, p.whole, p.n - target_column, p.alpha, p.beta);
     };
     // The pieces are read by all, and no copy is under way: the next problem, or the sums, may overwrite them.
     wait_copies<0>();

@@ -1,5 +1,5 @@
 // Sums of rows that are cut into segments.   C[i,:] = alpha sum_s partial[s,:] + beta C[i,:]
-// Layout    partial [batch, segments, n], those of a row one after another; long_rows [long rows, 3]: row, first and past its last slot
+// Layout    partial [batch, segments, pitch], those of a row one after another; long_rows [long rows, 3]: row, first and past its last slot
 // Tiling    a block takes 32 columns of a row, or one where there is one: 8 threads a column, or all, each every eighth segment
 // Memory    shared: 1 KiB
 // Roofline  4 bytes a segment and column; a launch of about 1 us
@@ -23,7 +23,7 @@ constexpr int kSegmentThreads = 256;
 
 template <typename T, int kColumns>
 __global__ void __launch_bounds__(kSegmentThreads)
-    spmm_add_segments_kernel(const SpmmParams p, const int32_t* long_rows, const float* __restrict__ partial) {
+    spmm_add_segments_kernel(const SpmmParams p, const int32_t* long_rows, const float* __restrict__ partial, int64_t pitch) {
   constexpr int kParts = kSegmentThreads / kColumns;
   __shared__ float sums[kSegmentThreads];
   const int32_t* long_row = long_rows + 3 * static_cast<int64_t>(blockIdx.x);
@@ -37,18 +37,18 @@ __global__ void __launch_bounds__(kSegmentThreads)
   for (int64_t problem = blockIdx.z; problem < p.batch; problem += gridDim.z) {
     for (int64_t tile = blockIdx.y; tile * kColumns < p.n; tile += gridDim.y) {
       const int64_t column = tile * kColumns + own;
-      const float* source = partial + problem * p.bins.segments * p.n + column;
+      const float* source = partial + problem * p.bins.segments * pitch + column;
       float sum[1] = {};
       if (column < p.n) {
 #pragma unroll 4
-        for (int64_t segment = first + part; segment < last; segment += kParts) sum[0] += source[segment * p.n];
+        for (int64_t segment = first + part; segment < last; segment += kParts) sum[0] += source[segment * pitch];
       }
       sums[threadIdx.x] = sum[0];
       __syncthreads();
       if (part == 0 && column < p.n) {
         const int parts = static_cast<int>(min(last - first, static_cast<int64_t>(kParts)));
         for (int other = 1; other < parts; ++other) sum[0] += sums[other * kColumns + own];
-        store_scaled<T, 1>(static_cast<T*>(p.c) + problem * p.c_stride + row * p.ldc + column, sum, p.alpha, p.beta);
+        store_whole<T, 1>(static_cast<T*>(p.c) + problem * p.c_stride + row * p.ldc + column, sum, p.alpha, p.beta);
       }
       // The next tile overwrites the sums.
       __syncthreads();
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kSegmentThreads)
 inline Status allocate_segments(const SpmmParams& params, const LaunchContext& context, float** partial) {
   *partial = nullptr;
   if (params.bins.segments == 0) return Status::ok();
-  return allocate_workspace(context, "spmm", {params.batch, params.bins.segments, params.n, int64_t{sizeof(float)}}, partial);
+  return allocate_workspace(context, "spmm", {params.batch, params.bins.segments, readable_columns(params), int64_t{sizeof(float)}}, partial);
 }
 
 template <typename T>
@@ -74,8 +74,8 @@ Status add_segments(const SpmmParams& params, const LaunchContext& context, cons
   shape.grid_y = std::min(ceil_div(params.n, columns), kMaxGridYZ);
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
   const int32_t* long_rows = bins.data + 4 * bins.items;
-  return columns == 1 ? launch(context, spmm_add_segments_kernel<T, 1>, shape, params, long_rows, partial)
-                      : launch(context, spmm_add_segments_kernel<T, 32>, shape, params, long_rows, partial);
+  return columns == 1 ? launch(context, spmm_add_segments_kernel<T, 1>, shape, params, long_rows, partial, readable_columns(params))
+                      : launch(context, spmm_add_segments_kernel<T, 32>, shape, params, long_rows, partial, readable_columns(params));
 }
 
 }  // namespace warptile::spmm_kernels

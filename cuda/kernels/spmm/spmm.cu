@@ -11,13 +11,19 @@ namespace warptile {
 namespace spmm_kernels {
 namespace {
 
+// Smaller pieces than 16 bytes are also stored at once.
+bool fits_pieces(const SpmmParams& p) {
+  const int piece = p.plan.piece;
+  return reads_vectors(p, piece) && (piece == whole_vector(dtype_bytes(p.dtype)) || writes_vectors(p, piece));
+}
+
 // What the kernels rely on that load chunks of entries and vectors of B.
 Status check_gather(const SpmmParams& p) {
   if (!is_aligned(p.pattern.col)) return Status::unsupported("spmm: column indices are not at a multiple of 16 bytes");
   if (p.ldb > UINT32_MAX / static_cast<int64_t>(dtype_bytes(p.dtype))) {
     return Status::unsupported("spmm: rows of B are 4 GiB apart or more");
   }
-  if (!takes_vectors(p, p.plan.piece)) return Status::unsupported("spmm: operands do not fit the plan's loads");
+  if (!fits_pieces(p)) return Status::unsupported("spmm: operands do not fit the plan's loads");
   return Status::ok();
 }
 
@@ -30,7 +36,7 @@ Status run_group(const SpmmParams& p, const LaunchContext& context) {
 
 Status run_hopper_tiles(const SpmmParams& p, const LaunchContext& context) {
   if (!context.limits->runs_hopper_code()) return Status::unsupported("spmm: these tiles need compute capability 9.0");
-  if (!takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
+  if (!reads_vectors(p)) return Status::unsupported("spmm: B does not fit 16-byte vectors");
   if (p.tiles.items == nullptr || !is_aligned(p.tiles.items)) return Status::unsupported("spmm: tiles are not shared out");
   if (p.batch > kMostItems || p.tiles.items_count > kMostItems) return Status::limit("spmm: too many problems or items");
   return p.dtype == DType::kFloat16 ? launch_hopper_tiles<__half>(p, context) : launch_hopper_tiles<__nv_bfloat16>(p, context);
@@ -84,7 +90,7 @@ Status run_tiles(const SpmmParams& p, const LaunchContext& context) {
 Status run_panel(const SpmmParams& p, const LaunchContext& context) {
   if (p.dtype != DType::kFloat32 || !p.pattern.is_csr()) return Status::unsupported("spmm: panels need a CSR matrix in float32");
   if (!has_panel(p.plan)) return Status::unsupported("spmm: no panel kernel of this shape");
-  if (!takes_vectors(p)) return Status::unsupported("spmm: operands do not fit 16-byte vectors");
+  if (!reads_vectors(p)) return Status::unsupported("spmm: B does not fit 16-byte vectors");
   if (p.plan.cluster > 1 && !context.limits->runs_hopper_code()) {
     return Status::unsupported("spmm: clusters need compute capability 9.0");
   }
@@ -96,8 +102,8 @@ Status run_strips(const SpmmParams& p, const LaunchContext& context) {
   if (p.strips.rows == 0) return Status::unsupported("spmm: the matrix has no copy in strips");
   if (p.values_stride != 0) return Status::unsupported("spmm: strips need one set of values");
   if (!has_strips(p.plan, p.strips.rows)) return Status::unsupported("spmm: no strip kernel of this shape");
-  if (!takes_vectors(p, p.plan.piece)) return Status::unsupported("spmm: operands do not fit the plan's loads");
-  if (p.plan.vector > 4 && p.n % (p.plan.vector * p.plan.lanes) != 0) {
+  if (!fits_pieces(p)) return Status::unsupported("spmm: operands do not fit the plan's loads");
+  if (p.plan.vector > 4 && readable_columns(p) % (p.plan.vector * p.plan.lanes) != 0) {
     return Status::unsupported("spmm: these strips need whole tiles of columns");
   }
   if (p.ldb > UINT32_MAX / static_cast<int64_t>(sizeof(float))) {

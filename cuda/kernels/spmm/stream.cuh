@@ -16,7 +16,7 @@
 //           Rows of B are loaded four at a time wherever rows of A end: the next entries are on their way by then
 // Numerics  float32 accumulators, entries of a row in order, parts of long rows in a fixed order: bitwise repeatable.
 //           |error| <= (nnz of the row + 2) 2^-24 sum |a b|, then one rounding to the output
-// Requires  n, ldb, ldc, strides and bases of B and C multiples of kPiece elements; rows of B less than 4 GiB apart; items 16-byte aligned
+// Requires  as group.cuh; items 16-byte aligned
 // Source    Merrill and Garland, "Merge-based parallel sparse matrix-vector multiplication" (2016), for shares of entries; here they
 //           end with rows, so that only long rows are added up twice
 #pragma once
@@ -47,12 +47,14 @@ struct StreamParams {
   bool alone;            // SpmmPlan::alone
   float alpha;
   float beta;
+  bool whole;            // rows of C begin and end at multiples of 16 bytes
   T* c;  // [batch, m, n]
   int64_t ldc;
   int64_t values_stride;
   int64_t b_stride;
   int64_t c_stride;
-  float* partial;  // [batch, segments, n]
+  float* partial;  // [batch, segments, pitch]
+  uint32_t pitch;
   int64_t segments;
 };
 
@@ -60,8 +62,8 @@ struct StreamParams {
 template <typename T, typename Columns>
 constexpr int kStreamBlocks = Columns::kVector * (Columns::kPiece == 1 ? 4 : sizeof(T)) <= kVectorBytes ? 10 : 8;
 
-// kAdds: beta is not 0.
-template <typename T, typename Columns, bool kAdds>
+// kPlain: beta is 0, and vectors of C are whole.
+template <typename T, typename Columns, bool kPlain>
 __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Columns>) spmm_stream_kernel(const StreamParams<T> p) {
   static_assert(Columns::kLanes == kStreamLanes);
   constexpr int kVector = Columns::kVector, kTile = Columns::kTile;
@@ -120,10 +122,13 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Columns>) spm
   const T* b = p.b + blockIdx.z * p.b_stride + (inside ? column : 0);
   T* c = p.c + blockIdx.z * p.c_stride + row * p.ldc + column;
   float sum[kVector] = {};
+  const auto store = [&](T* target) {
+    store_columns<Columns>(target, sum, pieces, kPlain || p.whole, p.n - column, p.alpha, kPlain ? 0.0f : p.beta);
+  };
   // Stores a row and the empty ones after it.
   const auto end_rows = [&](int count) {
     for (; count > 0; --count, c += p.ldc) {
-      if (inside) store_scaled<Columns>(c, sum, pieces, p.alpha, kAdds ? p.beta : 0.0f);
+      if (inside) store(c);
 #pragma unroll
       for (int v = 0; v < kVector; ++v) sum[v] = 0;
     }
@@ -186,10 +191,10 @@ __global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Columns>) spm
   if (group != 0 || !inside || long_item >= p.block_items + p.warp_items) return;
   const int target = p.items[long_item].z;
   if (target >= 0) {
-    store_scaled<Columns>(c, sum, pieces, p.alpha, kAdds ? p.beta : 0.0f);
+    store(c);
     return;
   }
-  float* slot = p.partial + (blockIdx.z * p.segments + ~target) * p.n + column;
+  float* slot = p.partial + (blockIdx.z * p.segments + ~target) * p.pitch + column;
   Columns::each(pieces, [&](int piece) {
 #pragma unroll
     for (int v = 0; v < Columns::kPiece; ++v) slot[piece * Columns::kApart + v] = sum[piece * Columns::kPiece + v];
@@ -216,8 +221,9 @@ Status launch_stream_columns(const SpmmParams& params, const LaunchContext& cont
   shape.grid_x = p.block_items + p.warp_blocks + ceil_div(p.count - p.block_items - p.warp_items, kItems);
   shape.grid_y = ceil_div(params.n, Columns::kTile);
   shape.grid_z = params.batch;
-  WARPTILE_RETURN_IF_ERROR(params.beta == 0 ? launch(context, spmm_stream_kernel<T, Columns, false>, shape, p)
-                                            : launch(context, spmm_stream_kernel<T, Columns, true>, shape, p));
+  const bool plain = p.beta == 0 && (p.whole || Columns::kPiece < Columns::kVector);
+  WARPTILE_RETURN_IF_ERROR(plain ? launch(context, spmm_stream_kernel<T, Columns, true>, shape, p)
+                                 : launch(context, spmm_stream_kernel<T, Columns, false>, shape, p));
   return add_segments<T>(params, context, partial);
 }
 

@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kColumnThreads, kColumnBlocks)
   const T* values = p.a.values + blockIdx.z * p.values_stride;
   const T* b = p.b + blockIdx.z * p.b_stride;
   const auto store = [&](int64_t row, const float (&sum)[1]) {
-    store_scaled<T, 1>(p.c + blockIdx.z * p.c_stride + row * p.ldc, sum, p.alpha, p.beta);
+    store_whole<T, 1>(p.c + blockIdx.z * p.c_stride + row * p.ldc, sum, p.alpha, p.beta);
   };
 
   if (blockIdx.x < p.block_items) {

@@ -21,16 +21,12 @@ Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
   p.n = params.n;
   p.batch = params.batch;
   p.b_stride = params.b_stride;
-  p.parts = strips.parts;
-  p.alpha = params.alpha;
-  p.beta = params.beta;
-  p.c = static_cast<float*>(params.c);
-  p.ldc = params.ldc;
   p.c_stride = params.c_stride;
-  p.stored = stored_entries<float>(params);
-  PartSums parts{nullptr, strips.parts, Shape::kRows, params.n};
-  WARPTILE_RETURN_IF_ERROR(allocate_parts(params, context, &parts));
-  p.partial = parts.data;
+  p.out = tile_output<float>(params);
+  // Pairs are whole wherever they are chosen.
+  if (Shape::kPiece == 2) p.out.whole = true;
+  p.parts = {nullptr, strips.parts, Shape::kRows, part_pitch(params)};
+  WARPTILE_RETURN_IF_ERROR(allocate_parts(params, context, &p.parts));
   LaunchShape shape;
   shape.overlaps = true;
   shape.grid_x = ceil_div(strips.items_count, kStripWarps >> p.warps_log2);
@@ -39,7 +35,7 @@ Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
   shape.threads = kStripThreads;
   shape.shared_bytes = sizeof(float) * kStripWarps * Shape::kSharedElements;
   WARPTILE_RETURN_IF_ERROR(launch(context, spmm_strips_kernel<Shape>, shape, p));
-  return add_parts<float, Shape::kPiece == 4>(params, context, parts, strips.items + 4 * strips.items_count, strips.cuts);
+  return add_parts<float>(params, context, p.parts, strips.items + 4 * strips.items_count, strips.cuts);
 }
 
 // Four columns a lane, in pieces as the plan says.

@@ -18,8 +18,8 @@
 // Numerics  float32 sums of ascending columns by group, then groups, warps and parts in a fixed order: bitwise repeatable;
 //           |error| <= (nnz of the row + 2) 2^-24 sum |a b|. Repair of 0 x NaN and 0 x Infinity as in tiles.cuh: an element whose sum is
 //           NaN is computed again from the stored entries alone
-// Requires  one set of values; n, ldb, ldc, strides and bases of B and C multiples of kPiece elements; rows of B less than 4 GiB apart;
-//           kVectors = 2: n a multiple of the columns of a warp
+// Requires  one set of values; operands as group.cuh, but for col;
+//           kVectors = 2: n, or the columns of a padded copy of B, a multiple of the columns of a warp
 // Source    condensed rows of TC-GNN (2021) and 8 x 1 vectors of FlashSparse (2025), for CUDA cores and float32
 #pragma once
 
@@ -29,6 +29,7 @@
 #include "common/launch.cuh"
 #include "common/mma.cuh"
 #include "common/numeric.cuh"
+#include "kernels/spmm/add_parts.cuh"
 #include "kernels/spmm/config.h"
 #include "kernels/spmm/entries.cuh"
 #include "kernels/spmm/tile_output.cuh"
@@ -71,14 +72,9 @@ struct StripParams {
   int64_t n;
   int64_t batch;
   int64_t b_stride;
-  float* partial;  // [batch, parts, kRows, n]
-  int64_t parts;
-  float alpha;
-  float beta;
-  float* c;  // [batch, m, n]
-  int64_t ldc;
+  PartSums parts;
+  TileOutput<float> out;
   int64_t c_stride;
-  StoredEntries<float> stored;  // for elements that are computed again
 };
 
 // Starts the copies of up to kChunk columns and their values, `left` of them stored (a multiple of four); the last ones are copied again
@@ -167,28 +163,14 @@ __device__ __forceinline__ void store_strip_piece(const StripParams& p, int64_t 
   const int64_t row = static_cast<int64_t>(item.x) * kRows + inner;
   if (row >= p.rows || column >= p.n) return;
   // Where the table is not of these strips, nothing outside of the workspace is written.
-  if (item.w >= 0 && item.w < p.parts) {
-    store_pack<float, kPiece>(p.partial + ((problem * p.parts + item.w) * kRows + inner) * p.n + column, total);
+  if (item.w >= 0 && item.w < p.parts.count) {
+    const int64_t place = (problem * p.parts.count + item.w) * kRows + inner;
+    store_pack<float, kPiece>(p.parts.data + place * p.parts.pitch + column, total);
     return;
   }
-  float* target = p.c + problem * p.c_stride + row * p.ldc + column;
-  const float* b = p.b + problem * p.b_stride + column;
-#pragma unroll
-  for (int j = 0; j < kPiece; ++j) {
-    if (isnan(total.items[j])) {
-      total.items[j] = exact_element<float>(p.stored, b + j, p.ldb_bytes / sizeof(float), static_cast<int>(row));
-    }
-  }
-  Pack<float, kPiece> result;
-  if (p.beta == 0) {
-#pragma unroll
-    for (int j = 0; j < kPiece; ++j) result.items[j] = p.alpha * total.items[j];
-  } else {
-    const auto old = load_pack<float, kPiece>(target);
-#pragma unroll
-    for (int j = 0; j < kPiece; ++j) result.items[j] = fmaf(p.beta, old.items[j], p.alpha * total.items[j]);
-  }
-  store_pack<float, kPiece>(target, result);
+  const float* b = p.b + problem * p.b_stride;
+  float* c = p.out.c + problem * p.c_stride;
+  store_sums<float>(p.out, b, p.ldb_bytes / sizeof(float), c, static_cast<int>(row), column, total);
 }
 
 template <typename Shape>

@@ -3,6 +3,8 @@
 
 #include "api/spmm.h"
 #include "common/numeric.cuh"
+#include "kernels/spmm/config.h"
+#include "kernels/spmm/store.cuh"
 
 namespace warptile::spmm_kernels {
 
@@ -52,31 +54,34 @@ struct TileOutput {
   int64_t n;
   float alpha;
   float beta;
+  bool whole;    // rows begin and end at multiples of 16 bytes
   int32_t rows;  // m
   StoredEntries<T> a;
 };
 
 template <typename T>
 TileOutput<T> tile_output(const SpmmParams& params) {
-  return {static_cast<T*>(params.c), params.ldc,  params.n, params.alpha, params.beta, static_cast<int32_t>(params.pattern.rows),
-          stored_entries<T>(params)};
+  TileOutput<T> out{};
+  out.c = static_cast<T*>(params.c);
+  out.ldc = params.ldc;
+  out.n = params.n;
+  out.alpha = params.alpha;
+  out.beta = params.beta;
+  out.whole = writes_vectors(params);
+  out.rows = static_cast<int32_t>(params.pattern.rows);
+  out.a = stored_entries<T>(params);
+  return out;
 }
 
-// Four sums of a row to C, from column `column` on. kVectors: all or none of them lie in C, and four are written at once.
-template <typename T, bool kVectors>
+// Sums of a row to C, from column `column` on.
+template <typename T, int kCount>
 __device__ __forceinline__ void store_sums(const TileOutput<T>& p, const T* b, int64_t ldb, T* c, int row, int64_t column,
-                                           const Pack<float, 4>& sums) {
-  T* target = c + row * p.ldc + column;
-  Pack<T, 4> result{};
+                                           Pack<float, kCount> sums) {
 #pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    if (column + j >= p.n) break;
-    float sum = sums.items[j];
-    if (isnan(sum)) sum = exact_element<T>(p.a, b + column + j, ldb, row);
-    result.items[j] = from_float<T>(p.beta == 0 ? p.alpha * sum : fmaf(p.beta, to_float(target[j]), p.alpha * sum));
-    if constexpr (!kVectors) target[j] = result.items[j];
+  for (int j = 0; j < kCount; ++j) {
+    if (isnan(sums.items[j]) && column + j < p.n) sums.items[j] = exact_element<T>(p.a, b + column + j, ldb, row);
   }
-  if constexpr (kVectors) store_pack<T, 4>(target, result);
+  store_results<T, kCount>(c + row * p.ldc + column, sums.items, p.whole, p.n - column, p.alpha, p.beta);
 }
 
 // Where an item's sums go among the parts of panels; -1 where they are stored at once, and where the table is not of these tiles, so

@@ -236,7 +236,7 @@ __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileP
       }
       const int64_t target_row = static_cast<int64_t>(panel) * Shape::kM + row;
       if (target_row < p.out.rows && first_column + column < p.n) {
-        store_sums<T, kVectors>(p.out, b, p.ldb, c, static_cast<int>(target_row), first_column + column, total);
+        store_sums<T>(p.out, b, p.ldb, c, static_cast<int>(target_row), first_column + column, total);
       }
     }
     // The sums are read, by all blocks of the cluster, before they are overwritten or a block ends.
@@ -286,7 +286,7 @@ Status launch_tile_shape(const SpmmParams& params, const LaunchContext& context)
 
 template <typename T>
 Status launch_tiles(const SpmmParams& params, const LaunchContext& context) {
-  const bool vectors = takes_vectors(params);
+  const bool vectors = reads_vectors(params);
   const auto run = [&](auto shape) {
     using Shape = decltype(shape);
     return vectors ? launch_tile_shape<T, Shape, true>(params, context) : launch_tile_shape<T, Shape, false>(params, context);

@@ -35,7 +35,8 @@ __device__ __forceinline__ bool has_nan(uint32_t word, __nv_bfloat16) {
   return !__hbeq2(pair, pair);
 }
 
-// A warp's 16 rows x kN columns of C from registers: four lanes exchange words, so that each has eight columns of a row.
+// A warp's 16 rows x kN columns of C from registers: four lanes exchange words, so that each has eight columns of a row. Requires that rows
+// of C begin and end at multiples of 16 bytes.
 template <typename T, typename Shape>
 __device__ __forceinline__ void store_fragment(const HopperTileParams<T>& p, const float (&sum)[Shape::kN / 2], int first_row,
                                                int first_column, int problem) {
@@ -101,20 +102,29 @@ __device__ __forceinline__ void each_pair(const float (&sum)[Shape::kN / 2], Sto
   }
 }
 
-// Puts this block's sums where the stages were, and sends each other block of the cluster those of its share of the rows.
-template <typename T, typename Shape>
-__device__ __forceinline__ void send_sums(const HopperTileParams<T>& p, const float (&sum)[Shape::kN / 2], int rank,
-                                          unsigned char* shared, uint32_t barrier) {
-  constexpr int kMultiplying = 4 * Shape::kGroups * kWarpSize;
+// The threads that multiply.
+template <typename Shape>
+constexpr int kMultiplying = 4 * Shape::kGroups * kWarpSize;
+
+// Puts this block's sums where the stages were; by the threads that multiply, which still have to wait for each other.
+template <typename Shape>
+__device__ __forceinline__ void stage_sums(const float (&sum)[Shape::kN / 2], unsigned char* shared) {
   // No tensor core reads a stage any more.
-  synchronize_first<kMultiplying>();
+  synchronize_first<kMultiplying<Shape>>();
   float* staged = reinterpret_cast<float*>(shared);
   each_pair<Shape>(sum, [&](int row, int column, float x, float y) {
     *reinterpret_cast<float2*>(staged + row * Shape::kSumStride + column) = make_float2(x, y);
   });
+}
+
+// Stages this block's sums, and sends each other block of the cluster those of its share of the rows.
+template <typename T, typename Shape>
+__device__ __forceinline__ void send_sums(const HopperTileParams<T>& p, const float (&sum)[Shape::kN / 2], int rank,
+                                          unsigned char* shared, uint32_t barrier) {
+  stage_sums<Shape>(sum, shared);
   fence_shared_writes();
   // The sums are complete, and (the cluster's barrier) every block's barrier is ready.
-  synchronize_first<kMultiplying>();
+  synchronize_first<kMultiplying<Shape>>();
   wait_cluster();
   const uint32_t bytes = Shape::kSumBytes >> p.cluster_log2;
   const int owner = threadIdx.x;
@@ -124,8 +134,9 @@ __device__ __forceinline__ void send_sums(const HopperTileParams<T>& p, const fl
   }
 }
 
-// Adds the blocks' sums of this block's share of the rows, in their order: its own lie where the stages were, the others' were sent.
-template <typename T, typename Shape>
+// Adds the blocks' sums of this block's share of the rows, in their order: its own lie where the stages were, the others' were sent. By the
+// first kThreads threads.
+template <typename T, typename Shape, int kThreads>
 __device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const unsigned char* shared, const TileWork& work, int rank,
                                            int first_column, int problem) {
   const int rows = Shape::kM >> p.cluster_log2;
@@ -133,7 +144,7 @@ __device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const u
   const float* sent = reinterpret_cast<const float*>(shared + p.sums_offset);
   const T* b = p.b + problem * p.b_stride;
   T* c = p.out.c + problem * p.c_stride;
-  for (int i = threadIdx.x; i < rows * Shape::kN / 4; i += Shape::kThreads) {
+  for (int i = threadIdx.x; i < rows * Shape::kN / 4; i += kThreads) {
     const int row = i / (Shape::kN / 4);
     const int column = i % (Shape::kN / 4) * 4;
     Pack<float, 4> total{};
@@ -149,7 +160,7 @@ __device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const u
       const int64_t place = problem * p.problem_parts + work.place;
       store_pack(p.parts + (place * Shape::kM + inner) * p.pitch + first_column + column, total);
     } else if (work.panel * Shape::kM + inner < p.out.rows && first_column + column < p.out.n) {
-      store_sums<T, true>(p.out, b, p.ldb, c, work.panel * Shape::kM + inner, first_column + column, total);
+      store_sums<T>(p.out, b, p.ldb, c, work.panel * Shape::kM + inner, first_column + column, total);
     }
   }
 }

@@ -37,7 +37,7 @@ export interface SpmmPlan {
   readonly bundle: number;
   /** Stream: no blocks of the next kernel are placed beside this one's: they wait until all of them have ended. */
   readonly alone: boolean;
-  /** B and C are copied so that their rows begin at multiples of 16 bytes. */
+  /** B is copied so that its rows begin and end at multiples of 16 bytes. */
   readonly padded: boolean;
 }
 
