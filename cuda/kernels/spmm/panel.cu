@@ -36,14 +36,14 @@ Status launch_rows(const SpmmParams& params, const LaunchContext& context) {
   shape.shared_bytes = rows * kRowBytes + kStagedBytes;
   p.alpha = params.alpha;
   p.beta = params.beta;
-  p.whole = writes_vectors(params);
   p.c = static_cast<float*>(params.c);
   p.ldc = params.ldc;
   p.batch = params.batch;
   p.values_stride = params.values_stride;
   p.b_stride = params.b_stride;
   p.c_stride = params.c_stride;
-  return launch(context, spmm_panel_kernel<kRows>, shape, p);
+  return writes_vectors(params) ? launch(context, spmm_panel_kernel<kRows, true>, shape, p)
+                                : launch(context, spmm_panel_kernel<kRows, false>, shape, p);
 }
 
 }  // namespace

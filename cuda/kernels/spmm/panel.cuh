@@ -52,7 +52,6 @@ struct PanelParams {
   int32_t pieces;  // that fit at once: 1 where a share is one piece, else 2
   float alpha;
   float beta;
-  bool whole;  // rows of C begin and end at multiples of 16 bytes
   float* c;  // [batch, m, n]
   int64_t ldc;
   int64_t batch;
@@ -108,7 +107,8 @@ __device__ __forceinline__ void exchange_rows(float (&sum)[kRows][4], int bit) {
   }
 }
 
-template <int kRows>
+// kWhole: rows of C begin and end at multiples of 16 bytes.
+template <int kRows, bool kWhole>
 __global__ void __launch_bounds__(kPanelThreads, kRows <= 4 ? 2 : 1) spmm_panel_kernel(const PanelParams p) {
   extern __shared__ __align__(128) float shared[];
   const int lane = threadIdx.x % kWarpSize;
@@ -210,7 +210,7 @@ __global__ void __launch_bounds__(kPanelThreads, kRows <= 4 ? 2 : 1) spmm_panel_
     const auto store = [&](int row, int64_t target_column, const Pack<float, 4>& total) {
       if (row >= p.rows || target_column >= p.n) return;
       float* target = c + row * p.ldc + target_column;
-      store_results<float, 4>(target, total.items, p.whole, p.n - target_column, p.alpha, p.beta);
+      store_results<float, 4>(target, total.items, kWhole, p.n - target_column, p.alpha, p.beta);
     };
     // The pieces are read by all, and no copy is under way: the next problem, or the sums, may overwrite them.
     wait_copies<0>();

@@ -23,8 +23,6 @@ Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
   p.b_stride = params.b_stride;
   p.c_stride = params.c_stride;
   p.out = tile_output<float>(params);
-  // Pairs are whole wherever they are chosen.
-  if (Shape::kPiece == 2) p.out.whole = true;
   p.parts = {nullptr, strips.parts, Shape::kRows, part_pitch(params)};
   WARPTILE_RETURN_IF_ERROR(allocate_parts(params, context, &p.parts));
   LaunchShape shape;
@@ -34,7 +32,14 @@ Status launch_shape(const SpmmParams& params, const LaunchContext& context) {
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
   shape.threads = kStripThreads;
   shape.shared_bytes = sizeof(float) * kStripWarps * Shape::kSharedElements;
-  WARPTILE_RETURN_IF_ERROR(launch(context, spmm_strips_kernel<Shape>, shape, p));
+  const auto run = [&]() {
+    // Pairs are whole wherever there is a kernel of them.
+    if constexpr (Shape::kPiece == 4) {
+      if (!p.out.whole) return launch(context, spmm_strips_kernel<Shape, false>, shape, p);
+    }
+    return launch(context, spmm_strips_kernel<Shape, true>, shape, p);
+  };
+  WARPTILE_RETURN_IF_ERROR(run());
   return add_parts<float>(params, context, p.parts, strips.items + 4 * strips.items_count, strips.cuts);
 }
 

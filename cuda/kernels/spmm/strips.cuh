@@ -157,7 +157,7 @@ __device__ __forceinline__ void multiply_rows(const float* round, int half, cons
 }
 
 // Of a row of a strip the sums of a piece from `column` on, as they are or, of a part, to the workspace.
-template <int kRows, int kPiece>
+template <int kRows, int kPiece, bool kWhole>
 __device__ __forceinline__ void store_strip_piece(const StripParams& p, int64_t problem, const int4& item, int inner, int64_t column,
                                                   Pack<float, kPiece> total) {
   const int64_t row = static_cast<int64_t>(item.x) * kRows + inner;
@@ -170,10 +170,11 @@ __device__ __forceinline__ void store_strip_piece(const StripParams& p, int64_t 
   }
   const float* b = p.b + problem * p.b_stride;
   float* c = p.out.c + problem * p.c_stride;
-  store_sums<float>(p.out, b, p.ldb_bytes / sizeof(float), c, static_cast<int>(row), column, total);
+  store_sums<float, kPiece, kWhole>(p.out, b, p.ldb_bytes / sizeof(float), c, static_cast<int>(row), column, total);
 }
 
-template <typename Shape>
+// kWhole: rows of C begin and end at pieces.
+template <typename Shape, bool kWhole>
 __global__ void __launch_bounds__(kStripThreads, 2) spmm_strips_kernel(const StripParams p) {
   extern __shared__ __align__(128) float shared[];
   constexpr int kRows = Shape::kRows;
@@ -295,7 +296,7 @@ __global__ void __launch_bounds__(kStripThreads, 2) spmm_strips_kernel(const Str
         }
       }
       const int place = unit % kAcross * kPiece + piece * Shape::Fours::kApart;
-      store_strip_piece<kRows>(p, problem, item, inner, static_cast<int64_t>(blockIdx.y) * Shape::kColumns + place, total);
+      store_strip_piece<kRows, kPiece, kWhole>(p, problem, item, inner, static_cast<int64_t>(blockIdx.y) * Shape::kColumns + place, total);
     }
     // The sums are read by all warps before the next problem's chunks overwrite them.
     if (sharing > 1) __syncthreads();

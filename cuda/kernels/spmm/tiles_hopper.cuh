@@ -6,9 +6,9 @@
 //               copies     | tile 0, rows of B | tile 1, rows of B | ...        a ring of `stages` stages, each a barrier for "full"
 //               multiplies     | wgmma m64 nkN k16, 4 times | ...               and one for "empty"
 //
-//           A block's sums leave from registers, or by shared memory where rows of C begin or end between multiples of 16 bytes. The blocks
-//           of a cluster send each other theirs (copies between shared memories), a share of the rows to each. Parts of a panel go to a
-//           workspace, and a second kernel adds them.
+//           A block's sums leave from registers. The blocks of a cluster send each other theirs (copies between shared memories), a
+//           share of the rows to each; as a cluster of one goes a block where rows of C begin or end between multiples of 16 bytes.
+//           Parts of a panel go to a workspace, and a second kernel adds them.
 // Memory    shared: `stages` times 64 (kM + kN) elements (64 x 64: 16 KiB, 128 x 256: 48 KiB), and sums where there is a cluster;
 //           accumulators kN / 2 a thread
 // Roofline  bytes of the tiles, once for each kN columns, B once a panel from L2; tensor cores for wide B: 4096 x 4096, all tiles
@@ -88,10 +88,6 @@ __global__ void __launch_bounds__(Shape::kThreads, kCluster && Shape::kBlocks > 
       each_pair<Shape>(sum, [&](int row, int column, float x, float y) {
         *reinterpret_cast<float2*>(parts + row * p.pitch + column) = make_float2(x, y);
       });
-    } else if (!p.out.whole) {
-      stage_sums<Shape>(sum, shared);
-      synchronize_first<kMultiplying<Shape>>();
-      add_blocks<T, Shape, kMultiplying<Shape>>(p, shared, work, rank, first_column, problem);
     } else {
       store_fragment<T, Shape>(p, sum, work.panel * Shape::kM + warp * 16, first_column, problem);
     }
@@ -100,7 +96,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kCluster && Shape::kBlocks > 
     wait_barrier(sums_barrier, 0);
     // The warps that copied tiles add too: this block's sums are complete for them.
     __syncthreads();
-    add_blocks<T, Shape, Shape::kThreads>(p, shared, work, rank, first_column, problem);
+    add_blocks<T, Shape>(p, shared, work, rank, first_column, problem);
     // A block may end when all have received what it sent.
     arrive_cluster();
     wait_cluster();
@@ -150,8 +146,9 @@ Status launch_hopper_shape(const SpmmParams& params, const LaunchContext& contex
   const int memory = (alone ? 200 : 110) * 1024 - sent;
   const int fitting = std::max(Shape::kStageBytes > 40 * 1024 ? 4 : 2, memory / Shape::kStageBytes);
   p.stages = static_cast<int32_t>(std::max<int64_t>(1, std::min<int64_t>({longest, fitting, kMostStages})));
-  // The stages also hold a block's sums before they are sent, and where rows of C do not begin and end at whole vectors.
-  p.sums_offset = std::max(p.stages * Shape::kStageBytes, cluster > 1 || !p.out.whole ? Shape::kSumBytes : 0);
+  // A block's sums lie where the stages were before they leave for others, or for ragged rows of C.
+  const bool shares_sums = cluster > 1 || !p.out.whole;
+  p.sums_offset = std::max(p.stages * Shape::kStageBytes, shares_sums ? Shape::kSumBytes : 0);
   p.barriers_offset = p.sums_offset + sent;
   shape.shared_bytes = static_cast<size_t>(p.barriers_offset + 16 * p.stages + 8);
 
@@ -167,13 +164,8 @@ Status launch_hopper_shape(const SpmmParams& params, const LaunchContext& contex
   b.box_columns = Shape::kBoxColumns;
   CUtensorMap map;
   WARPTILE_RETURN_IF_ERROR(make_tensor_map(b, &map));
-  const auto run = [&]() {
-    if constexpr (Shape::kTakesClusters) {
-      if (cluster > 1) return launch(context, spmm_tiles_hopper_kernel<T, Shape, true>, shape, map, p);
-    }
-    return launch(context, spmm_tiles_hopper_kernel<T, Shape, false>, shape, map, p);
-  };
-  WARPTILE_RETURN_IF_ERROR(run());
+  WARPTILE_RETURN_IF_ERROR(shares_sums ? launch(context, spmm_tiles_hopper_kernel<T, Shape, true>, shape, map, p)
+                                       : launch(context, spmm_tiles_hopper_kernel<T, Shape, false>, shape, map, p));
   return add_parts<T>(params, context, parts, tiles.items + 4 * tiles.items_count, tiles.cuts);
 }
 

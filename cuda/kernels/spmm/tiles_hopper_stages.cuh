@@ -27,7 +27,6 @@ struct HopperTile {
   // Rows of sums 8 floats apart in banks, so that the rows of a fragment meet different ones.
   static constexpr int kSumStride = kN + 8;
   static constexpr int kSumBytes = kM * kSumStride * 4;
-  static constexpr bool kTakesClusters = kN < 256;
   static_assert(kM % 64 == 0 && kN % kBoxColumns == 0 && (kBoxColumns == 32 || kBoxColumns == 64), "what wgmma takes");
   static_assert(kM % kMaxCluster == 0, "the blocks of a cluster share the rows of the result evenly");
 };

@@ -102,29 +102,20 @@ __device__ __forceinline__ void each_pair(const float (&sum)[Shape::kN / 2], Sto
   }
 }
 
-// The threads that multiply.
-template <typename Shape>
-constexpr int kMultiplying = 4 * Shape::kGroups * kWarpSize;
-
-// Puts this block's sums where the stages were; by the threads that multiply, which still have to wait for each other.
-template <typename Shape>
-__device__ __forceinline__ void stage_sums(const float (&sum)[Shape::kN / 2], unsigned char* shared) {
+// Puts this block's sums where the stages were, and sends each other block of the cluster those of its share of the rows.
+template <typename T, typename Shape>
+__device__ __forceinline__ void send_sums(const HopperTileParams<T>& p, const float (&sum)[Shape::kN / 2], int rank,
+                                          unsigned char* shared, uint32_t barrier) {
+  constexpr int kMultiplying = 4 * Shape::kGroups * kWarpSize;
   // No tensor core reads a stage any more.
-  synchronize_first<kMultiplying<Shape>>();
+  synchronize_first<kMultiplying>();
   float* staged = reinterpret_cast<float*>(shared);
   each_pair<Shape>(sum, [&](int row, int column, float x, float y) {
     *reinterpret_cast<float2*>(staged + row * Shape::kSumStride + column) = make_float2(x, y);
   });
-}
-
-// Stages this block's sums, and sends each other block of the cluster those of its share of the rows.
-template <typename T, typename Shape>
-__device__ __forceinline__ void send_sums(const HopperTileParams<T>& p, const float (&sum)[Shape::kN / 2], int rank,
-                                          unsigned char* shared, uint32_t barrier) {
-  stage_sums<Shape>(sum, shared);
   fence_shared_writes();
   // The sums are complete, and (the cluster's barrier) every block's barrier is ready.
-  synchronize_first<kMultiplying<Shape>>();
+  synchronize_first<kMultiplying>();
   wait_cluster();
   const uint32_t bytes = Shape::kSumBytes >> p.cluster_log2;
   const int owner = threadIdx.x;
@@ -134,9 +125,8 @@ __device__ __forceinline__ void send_sums(const HopperTileParams<T>& p, const fl
   }
 }
 
-// Adds the blocks' sums of this block's share of the rows, in their order: its own lie where the stages were, the others' were sent. By the
-// first kThreads threads.
-template <typename T, typename Shape, int kThreads>
+// Adds the blocks' sums of this block's share of the rows, in their order: its own lie where the stages were, the others' were sent.
+template <typename T, typename Shape>
 __device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const unsigned char* shared, const TileWork& work, int rank,
                                            int first_column, int problem) {
   const int rows = Shape::kM >> p.cluster_log2;
@@ -144,7 +134,7 @@ __device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const u
   const float* sent = reinterpret_cast<const float*>(shared + p.sums_offset);
   const T* b = p.b + problem * p.b_stride;
   T* c = p.out.c + problem * p.c_stride;
-  for (int i = threadIdx.x; i < rows * Shape::kN / 4; i += kThreads) {
+  for (int i = threadIdx.x; i < rows * Shape::kN / 4; i += Shape::kThreads) {
     const int row = i / (Shape::kN / 4);
     const int column = i % (Shape::kN / 4) * 4;
     Pack<float, 4> total{};
