@@ -40,14 +40,16 @@ struct RowCopies {
   int count = 0;
 };
 
-// Word `column` of a row of `columns` words or halves, zero past its end.
-__device__ __forceinline__ uint32_t load_word(const uint32_t* row, int64_t column, int64_t columns) {
-  return column < columns ? row[column] : 0;
-}
-__device__ __forceinline__ uint32_t load_word(const uint16_t* row, int64_t column, int64_t columns) {
-  const uint32_t low = 2 * column < columns ? row[2 * column] : 0;
-  const uint32_t high = 2 * column + 1 < columns ? row[2 * column + 1] : 0;
-  return low | high << 16;
+// Word `column` of row `row`, zero past the row's end, and of some row past the last one: loads under conditions would wait for each other.
+template <typename Source>
+__device__ __forceinline__ uint32_t load_word(const Source* source, const RowCopy& copy, int64_t row, int64_t column) {
+  const Source* first = source + min(row, copy.rows - 1) * copy.source_pitch;
+  const auto load = [&](int64_t place) {
+    const uint32_t loaded = first[min(place, copy.columns - 1)];
+    return place < copy.columns ? loaded : 0;
+  };
+  if constexpr (sizeof(Source) == sizeof(uint32_t)) return load(column);
+  else return load(2 * column) | load(2 * column + 1) << 16;
 }
 
 // kRows x kAcross words in flight a thread.
@@ -73,7 +75,7 @@ __global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_consta
         for (int v = 0; v < kAcross; ++v) {
           const int64_t row = first_row + u * apart;
           const int64_t column = first_column + (static_cast<int64_t>(v) << lanes_log2);
-          words[u][v] = row < copy.rows ? load_word(source + row * copy.source_pitch, column, copy.columns) : 0;
+          words[u][v] = load_word(source, copy, row, column);
         }
       }
 #pragma unroll

@@ -64,8 +64,9 @@ __global__ void __launch_bounds__(kAddThreads) spmm_add_parts_kernel(const __gri
 #pragma unroll
       for (int j = 0; j < 4; ++j) total.items[j] += one.items[j];
     }
-    store_sums<T>(p.out, p.b + problem * p.b_stride, p.ldb, p.out.c + problem * p.c_stride, static_cast<int>(row), column,
-                            total);
+    const T* b = p.b + problem * p.b_stride + column;
+    T* target = p.out.c + problem * p.c_stride + row * p.out.ldc + column;
+    store_sums<T>(p.out, b, p.ldb, target, static_cast<int>(row), column, total);
   }
 }
 

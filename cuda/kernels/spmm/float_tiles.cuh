@@ -273,7 +273,8 @@ __global__ void __launch_bounds__(kFloatTileThreads, 2) spmm_float_tiles_kernel(
       const int64_t target_column = first_column + column;
       if (target_row >= p.rows || target_column >= p.n) continue;
       if (part < 0) {
-        store_sums<float>(p.out, b, p.ldb, c, static_cast<int>(target_row), target_column, total);
+        float* target = c + target_row * p.out.ldc + target_column;
+        store_sums<float>(p.out, b + target_column, p.ldb, target, static_cast<int>(target_row), target_column, total);
       } else {
         const int64_t place = (problem * p.parts.count + part) * Shape::kM + row;
         store_pack<float, 4>(p.parts.data + place * p.parts.pitch + target_column, total);

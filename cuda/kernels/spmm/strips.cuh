@@ -168,9 +168,9 @@ __device__ __forceinline__ void store_strip_piece(const StripParams& p, int64_t 
     store_pack<float, kPiece>(p.parts.data + place * p.parts.pitch + column, total);
     return;
   }
-  const float* b = p.b + problem * p.b_stride;
-  float* c = p.out.c + problem * p.c_stride;
-  store_sums<float, kPiece, kWhole>(p.out, b, p.ldb_bytes / sizeof(float), c, static_cast<int>(row), column, total);
+  float* target = p.out.c + problem * p.c_stride + row * p.out.ldc + column;
+  const float* b = p.b + problem * p.b_stride + column;
+  store_sums<float, kPiece, kWhole>(p.out, b, p.ldb_bytes / sizeof(float), target, static_cast<int>(row), column, total);
 }
 
 // kWhole: rows of C begin and end at pieces.

@@ -73,15 +73,15 @@ TileOutput<T> tile_output(const SpmmParams& params) {
   return out;
 }
 
-// Sums of a row to C, from column `column` on. kWhole: as p.whole says, and known so.
+// Sums of row `row`, from column `column` on: to `target`, with `b` at that column of row 0 of B. kWhole: as p.whole says, and known so.
 template <typename T, int kCount, bool kWhole = false>
-__device__ __forceinline__ void store_sums(const TileOutput<T>& p, const T* b, int64_t ldb, T* c, int row, int64_t column,
+__device__ __forceinline__ void store_sums(const TileOutput<T>& p, const T* b, int64_t ldb, T* target, int row, int64_t column,
                                            Pack<float, kCount> sums) {
 #pragma unroll
   for (int j = 0; j < kCount; ++j) {
-    if (isnan(sums.items[j]) && (kWhole || column + j < p.n)) sums.items[j] = exact_element<T>(p.a, b + column + j, ldb, row);
+    if (isnan(sums.items[j]) && (kWhole || column + j < p.n)) sums.items[j] = exact_element<T>(p.a, b + j, ldb, row);
   }
-  store_results<T, kCount>(c + row * p.ldc + column, sums.items, kWhole || p.whole, p.n - column, p.alpha, p.beta);
+  store_results<T, kCount>(target, sums.items, kWhole || p.whole, p.n - column, p.alpha, p.beta);
 }
 
 // Where an item's sums go among the parts of panels; -1 where they are stored at once, and where the table is not of these tiles, so

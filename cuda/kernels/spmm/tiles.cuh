@@ -235,8 +235,10 @@ __global__ void __launch_bounds__(Shape::kThreads) spmm_tiles_kernel(const TileP
         }
       }
       const int64_t target_row = static_cast<int64_t>(panel) * Shape::kM + row;
-      if (target_row < p.out.rows && first_column + column < p.n) {
-        store_sums<T>(p.out, b, p.ldb, c, static_cast<int>(target_row), first_column + column, total);
+      const int64_t target_column = first_column + column;
+      if (target_row < p.out.rows && target_column < p.n) {
+        T* target = c + target_row * p.out.ldc + target_column;
+        store_sums<T>(p.out, b + target_column, p.ldb, target, static_cast<int>(target_row), target_column, total);
       }
     }
     // The sums are read, by all blocks of the cluster, before they are overwritten or a block ends.

@@ -150,7 +150,9 @@ __device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const u
       const int64_t place = problem * p.problem_parts + work.place;
       store_pack(p.parts + (place * Shape::kM + inner) * p.pitch + first_column + column, total);
     } else if (work.panel * Shape::kM + inner < p.out.rows && first_column + column < p.out.n) {
-      store_sums<T>(p.out, b, p.ldb, c, work.panel * Shape::kM + inner, first_column + column, total);
+      const int row = work.panel * Shape::kM + inner;
+      const int64_t place = first_column + column;
+      store_sums<T>(p.out, b + place, p.ldb, c + row * p.out.ldc + place, row, place, total);
     }
   }
 }
