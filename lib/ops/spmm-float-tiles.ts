@@ -3,7 +3,7 @@
 import type { PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import type { TileFeatures, TileShape } from './spmm-tiles-plan.js';
-import { byExponent, exponentOf, overlapped, unaligned, wavesOf } from './spmm-time.js';
+import { byExponent, exponentOf, overlapped, unaligned, wavesOf } from './times.js';
 
 /** @internal Rows of a tile. */
 export const floatTileSizes = [32, 64] as const;

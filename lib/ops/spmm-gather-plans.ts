@@ -8,7 +8,7 @@ import { type MemoryTimes, memoryTimes } from './spmm-memory.js';
 import { type Placed, placedGroup } from './spmm-occupancy.js';
 import { piecesShare, piecesTime, sectorsShare } from './spmm-pieces.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { exponentOf, overlapped } from './spmm-time.js';
+import { exponentOf, overlapped } from './times.js';
 import { wholeVector } from './vectors.js';
 
 // The model: a launch, and then the longest of five, with a share of the others, since they overlap only in part.

@@ -4,7 +4,7 @@ import type { SpmmPlan } from '../backends/calls/spmm.js';
 import type { CardNeeds } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { floatTileBytes } from './spmm-float-tiles.js';
-import { exponentOf } from './spmm-time.js';
+import { exponentOf } from './times.js';
 
 /**
  * By the rows of a tile, if the plan has tiles. Every card has the memory of the others: tiles of half types take 98,304 bytes at most without

@@ -5,7 +5,7 @@ import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
 import { bundleOf, evenness, type Grid, type Occupancy, roomOf, unevenly } from '../planning/occupancy.js';
 import type { PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { exponentOf } from './spmm-time.js';
+import { exponentOf } from './times.js';
 
 /** Warps of a block of row groups, at least, and of a stream: match kGroupWarpsLog2 and kStreamWarps of cuda/kernels/spmm/config.h. */
 const leastWarps = 4;

@@ -3,7 +3,7 @@
 import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
 import { mostInGrid, type PlanDevice, reservedBytes } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { exponentOf, overlapped, wavesOf } from './spmm-time.js';
+import { exponentOf, overlapped, wavesOf } from './times.js';
 
 /** Matches cuda/kernels/spmm/panel.cuh: warps of a block, rows of a warp, columns of a panel. */
 const warps = 16;

@@ -4,7 +4,7 @@ import { type SpmmPlan, type StripHeight, spmmPlan } from '../backends/calls/spm
 import { bestOf, type Found } from '../planning/choice.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { overlapped, wavesOf } from './spmm-time.js';
+import { overlapped, wavesOf } from './times.js';
 
 /** A copy in strips, built or thought of. */
 export interface StripFeatures {

@@ -6,7 +6,7 @@ import { lackOf, mostInGrid, type PlanDevice } from '../planning/plan-device.js'
 import type { FloatDType } from '../tensor/dtype.js';
 import { floatTileBytes, floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
 import type { SpmmFeatures } from './spmm-plan.js';
-import { byExponent, exponentOf, overlapped, unaligned } from './spmm-time.js';
+import { byExponent, exponentOf, overlapped, unaligned } from './times.js';
 
 /** A copy in tiles, built or thought of. */
 export interface TileFeatures {
