@@ -4,7 +4,7 @@
 // Memory    no shared memory
 // Roofline  each element read and written once
 // Numerics  elements are copied as they are, NaN included
-// Requires  targets of whole words; nothing of the alignment of sources
+// Requires  nothing of alignment
 // Source    no paper
 
 #include "api/padded.h"
@@ -23,7 +23,7 @@ constexpr int kMostLanesLog2 = 5;
 constexpr int64_t kLineBytes = 128;
 constexpr int64_t kVectorBytes = 16;
 
-// Of the source in words, or halves of them where its rows begin or end between; of the target in words.
+// Columns and distances in words.
 struct RowCopy {
   const void* source = nullptr;
   void* target = nullptr;
@@ -40,20 +40,8 @@ struct RowCopies {
   int count = 0;
 };
 
-// Word `column` of row `row`, zero past the row's end, and of some row past the last one: loads under conditions would wait for each other.
-template <typename Source>
-__device__ __forceinline__ uint32_t load_word(const Source* source, const RowCopy& copy, int64_t row, int64_t column) {
-  const Source* first = source + min(row, copy.rows - 1) * copy.source_pitch;
-  const auto load = [&](int64_t place) {
-    const uint32_t loaded = first[min(place, copy.columns - 1)];
-    return place < copy.columns ? loaded : 0;
-  };
-  if constexpr (sizeof(Source) == sizeof(uint32_t)) return load(column);
-  else return load(2 * column) | load(2 * column + 1) << 16;
-}
-
-// kRows x kAcross words in flight a thread.
-template <typename Source, int kRows, int kAcross>
+// kRows x kAcross loads in flight a thread.
+template <typename Word, int kRows, int kAcross>
 __global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_constant__ RowCopies p, int lanes_log2, int64_t batch) {
   await_previous_kernel();
   const int64_t apart = kThreads >> lanes_log2;
@@ -65,17 +53,17 @@ __global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_consta
     const RowCopy& copy = p.items[z % p.count];
     const int64_t problem = z / p.count;
     if (problem >= copy.batch) continue;
-    const Source* source = static_cast<const Source*>(copy.source) + problem * copy.source_stride;
-    uint32_t* target = static_cast<uint32_t*>(copy.target) + problem * copy.target_stride;
+    const Word* source = static_cast<const Word*>(copy.source) + problem * copy.source_stride;
+    Word* target = static_cast<Word*>(copy.target) + problem * copy.target_stride;
     for (int64_t first_column = blockIdx.y * across + lane; first_column < copy.target_columns; first_column += gridDim.y * across) {
-      uint32_t words[kRows][kAcross];
+      Word words[kRows][kAcross];
 #pragma unroll
       for (int u = 0; u < kRows; ++u) {
 #pragma unroll
         for (int v = 0; v < kAcross; ++v) {
           const int64_t row = first_row + u * apart;
           const int64_t column = first_column + (static_cast<int64_t>(v) << lanes_log2);
-          words[u][v] = load_word(source, copy, row, column);
+          words[u][v] = row < copy.rows && column < copy.columns ? source[row * copy.source_pitch + column] : Word{0};
         }
       }
 #pragma unroll
@@ -91,7 +79,7 @@ __global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_consta
   }
 }
 
-template <typename Source, int kRows, int kAcross>
+template <typename Word, int kRows, int kAcross>
 Status launch_shape(const RowCopies& copies, int64_t rows, int64_t columns, int64_t batch, const LaunchContext& context) {
   int lanes_log2 = 0;
   while (lanes_log2 < kMostLanesLog2 && int64_t{1} << lanes_log2 < columns) ++lanes_log2;
@@ -101,10 +89,10 @@ Status launch_shape(const RowCopies& copies, int64_t rows, int64_t columns, int6
   shape.grid_x = ceil_div(rows, (kThreads >> lanes_log2) * kRows);
   shape.grid_y = std::min(ceil_div(columns, int64_t{kAcross} << lanes_log2), kMaxGridYZ);
   shape.grid_z = std::min(batch * copies.count, kMaxGridYZ);
-  return launch(context, copy_rows_kernel<Source, kRows, kAcross>, shape, copies, lanes_log2, batch);
+  return launch(context, copy_rows_kernel<Word, kRows, kAcross>, shape, copies, lanes_log2, batch);
 }
 
-template <typename Source>
+template <typename Word>
 Status launch_copies(const RowCopies& copies, const LaunchContext& context) {
   int64_t rows = 0, columns = 0, batch = 0;
   for (int i = 0; i < copies.count; ++i) {
@@ -114,26 +102,27 @@ Status launch_copies(const RowCopies& copies, const LaunchContext& context) {
   }
   // Small copies take more blocks, large ones more at a time.
   constexpr int64_t kLarge = int64_t{1} << 20;
-  if (rows * columns * batch < kLarge) return launch_shape<Source, 4, 1>(copies, rows, columns, batch, context);
-  return columns > 64 ? launch_shape<Source, 4, 4>(copies, rows, columns, batch, context)
-                      : launch_shape<Source, 16, 1>(copies, rows, columns, batch, context);
+  if (rows * columns * batch < kLarge) return launch_shape<Word, 4, 1>(copies, rows, columns, batch, context);
+  return columns > 64 ? launch_shape<Word, 4, 4>(copies, rows, columns, batch, context)
+                      : launch_shape<Word, 16, 1>(copies, rows, columns, batch, context);
 }
 
-// Whether rows of two-byte elements begin and end where words do.
+// Elements of two bytes go in pairs where everything is even.
 bool even(const RowCopy& copy) {
-  const int64_t sizes = copy.columns | copy.source_pitch | copy.source_stride;
-  return reinterpret_cast<uintptr_t>(copy.source) % sizeof(uint32_t) == 0 && sizes % 2 == 0;
+  const auto address = reinterpret_cast<uintptr_t>(copy.source) | reinterpret_cast<uintptr_t>(copy.target);
+  const int64_t sizes = copy.columns | copy.source_pitch | copy.source_stride | copy.target_columns | copy.target_pitch |
+                        copy.target_stride;
+  return address % sizeof(uint32_t) == 0 && sizes % 2 == 0;
 }
 
 Status copy_rows(RowCopies copies, DType dtype, const LaunchContext& context) {
   if (dtype_bytes(dtype) == sizeof(uint32_t)) return launch_copies<uint32_t>(copies, context);
-  // Targets are of whole vectors.
+  if (!even(copies.items[0]) || (copies.count > 1 && !even(copies.items[1]))) return launch_copies<uint16_t>(copies, context);
   for (RowCopy& copy : copies.items) {
-    for (int64_t* size : {&copy.target_columns, &copy.target_pitch, &copy.target_stride}) *size /= 2;
-  }
-  if (!even(copies.items[0]) || !even(copies.items[1])) return launch_copies<uint16_t>(copies, context);
-  for (RowCopy& copy : copies.items) {
-    for (int64_t* size : {&copy.columns, &copy.source_pitch, &copy.source_stride}) *size /= 2;
+    for (int64_t* size : {&copy.columns, &copy.source_pitch, &copy.source_stride, &copy.target_columns, &copy.target_pitch,
+                          &copy.target_stride}) {
+      *size /= 2;
+    }
   }
   return launch_copies<uint32_t>(copies, context);
 }

@@ -27,10 +27,10 @@ __device__ __forceinline__ void store_whole(T* target, const float* sums, float 
   store_pack<T, kCount>(target, result);
 }
 
-// Anywhere, the first `left` of them in C: by pairs where those lie at multiples of theirs.
+// Anywhere, the first `left` of them in C: half types by pairs where those lie at multiples of 4 bytes.
 template <typename T, int kCount>
 __device__ __forceinline__ void store_ragged(T* target, const float* sums, int64_t left, float alpha, float beta) {
-  const bool pairs = reinterpret_cast<uintptr_t>(target) % (2 * sizeof(T)) == 0;
+  const bool pairs = sizeof(T) == 2 && reinterpret_cast<uintptr_t>(target) % 4 == 0;
 #pragma unroll
   for (int v = 0; v < kCount; v += 2) {
     if (pairs && v + 1 < left) {
