@@ -9,7 +9,6 @@ import { describePadding, type Padded, paddedColumns, paddingTime, withPadding }
 import { sddmmNeeds } from './sddmm-needs.js';
 import { segmentOf } from './sddmm-occupancy.js';
 import { expectedSddmm, sddmmTime } from './sddmm-time.js';
-import { overlapped } from './times.js';
 import { wholeVector } from './vectors.js';
 
 /** What the choice depends on. */
@@ -59,16 +58,13 @@ export function selectSddmm(
   return choose(found, describeSddmmPlan, forced);
 }
 
-/** Microseconds besides: the first rows of A and B are waited for twice. */
-const copyWait = 0.3;
-
 /** @internal The problem on copies of A and B, and the microseconds of making them; none where rows begin at multiples of 16 bytes. */
 export function paddedSddmm(features: SddmmFeatures): Padded<SddmmFeatures> | undefined {
   const { dtype, rows, columns, depth, batch, vectors } = features;
   // A single column would become four or eight.
   if (vectors || depth <= 1) return undefined;
   const copied = paddedColumns(depth, dtype);
-  const us = copyWait + paddingTime((rows + columns) * copied * batch, features);
+  const us = paddingTime((rows + columns) * copied * batch, features);
   return us === Number.POSITIVE_INFINITY
     ? undefined
     : { features: { ...features, depth: copied, vectors: true, pairs: true, lines: true }, us };
@@ -117,23 +113,18 @@ function loadsOf({ dtype, vectors, pairs }: SddmmFeatures): readonly Loads[] {
   return pairs ? allPairs : [singles];
 }
 
-// Microseconds, from 494 problems of two dtypes (2026-11-22): a launch; a step along the depth of eight lanes, one after another; and of a
-// million elements, and their steps, and megabytes that they gather. Of the shorter of the two a share.
-const segmentTimes = { start: 7.4, step: 1.19, elements: 36, steps: 5.2, gathered: 0.038, overlap: 0.18 };
+// Microseconds, rather too many: of a launch; of a step along the depth of eight lanes, one after another; of a million elements, and of megabytes
+// that they gather. From 494 problems of two dtypes, and the benchmark's graphs, whose rows are far (2026-11-22).
+const segmentTimes = { start: 9, step: 1.2, elements: 50, gathered: 0.25 };
 
 function segments({ format, stored, depth, batch, dtype, vectors }: SddmmFeatures): SddmmFound {
-  // Blocks have this variant alone.
-  if (format !== 'csr') return { variant: 'segments', plan: none, us: 0, problem: undefined };
+  const { start, step, elements, gathered } = segmentTimes;
   const steps = Math.ceil(depth / (8 * (vectors ? wholeVector(dtype) : 1)));
-  const { start, step, elements, steps: each, gathered, overlap } = segmentTimes;
-  const work =
-    ((stored * batch) / 1e6) * (elements + each * steps + gathered * depth * dtypeInfo[dtype].bytes);
-  return {
-    variant: 'segments',
-    plan: none,
-    us: overlapped(start, overlap, step * steps, work),
-    problem: undefined,
-  };
+  const millions = (stored * batch) / 1e6;
+  const work = millions * (elements + gathered * depth * dtypeInfo[dtype].bytes);
+  // Blocks have this variant alone.
+  const us = format === 'csr' ? start + step * steps + work : 0;
+  return { variant: 'segments', plan: none, us, problem: undefined };
 }
 
 /** Gathered rows are walked with 32 bits. */

@@ -78,7 +78,7 @@ function timeBeside(
   const termsOf = tile > 0 ? tileTerms : gatherTerms;
   const terms = termsOf(features, multiprocessors, plan, occupancy);
   const us = weights.reduce((sum, weight, i) => sum + weight * terms[i], 0);
-  return variant === 'staged' ? us * apartTiles(features, tile) : us;
+  return variant === 'staged' ? us * stripsShare(features, tile) : us;
 }
 
 /** Where they wait, or find room as evenly, of a plan that takes `us` otherwise; infinite where its blocks are spread evenly anyway, or fill all there is. */
@@ -264,18 +264,19 @@ const scattered = 0.7;
 const fullestTile = { spread: 1.1, local: 1.6 };
 
 // By how much longer `staged` takes where tiles of a strip of rows are nearly full and nearly empty, as those of a band are, the more the longer
-// rows are: from 229 plans of 256 bands and windows (2026-11-22), of which windows have at most one and a half full tiles a strip.
-const apart = { most: 0.15, fewest: 1.5, range: 0.5, rowElements: 24 };
+// rows are: from 229 plans of 256 bands and windows (2026-11-22). Windows have one and a half tiles a strip, narrow bands two, and of wide bands
+// most tiles are full.
+const unevenStrips = { most: 0.15, fewest: 1.5, several: 1.95, many: 3, all: 6, rowElements: 24 };
 
-function apartTiles({ rows, columns, stored, tiles }: SddmmFeatures, tile: number): number {
-  const shape = shapeIndexOf(tile);
-  const count = tiles[shape];
+function stripsShare({ rows, columns, stored, tiles }: SddmmFeatures, tile: number): number {
+  const count = tiles[shapeIndexOf(tile)];
   if (!isLocal(rows, columns, tile, count)) return 1;
-  const row = stored / Math.max(1, rows);
-  // Of a tile that rows cross from end to end, over the mean.
-  const fullest = (Math.min(row, tileShapes[shape].columns) * tile * count) / Math.max(1, stored);
-  const share = Math.max(0, Math.min(1, (fullest - apart.fewest) / apart.range));
-  return 1 + apart.most * share * Math.min(1, row / apart.rowElements);
+  const ofStrip = (count * tile) / Math.max(1, rows);
+  const { most, fewest, several, many, all, rowElements } = unevenStrips;
+  const between = (from: number, to: number): number =>
+    Math.max(0, Math.min(1, (ofStrip - from) / (to - from)));
+  const share = between(fewest, several) - between(many, all);
+  return 1 + most * share * Math.min(1, stored / Math.max(1, rows) / rowElements);
 }
 
 /** Whether a pattern stores something in few of all tiles: bands and windows. */

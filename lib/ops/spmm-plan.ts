@@ -10,7 +10,14 @@ import type { RowBins } from '../formats/row-bins.js';
 import { bestOf, type Candidate, type Choice, choose, type Found, placedAs } from '../planning/choice.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
-import { describePadding, type Padded, paddedColumns, paddingTime, withPadding } from './padding.js';
+import {
+  describePadding,
+  type Padded,
+  paddedColumns,
+  paddingTime,
+  raggedTime,
+  withPadding,
+} from './padding.js';
 import { binPlans, binTime, groupPlaced, groupPlans, groupTime, splitTime } from './spmm-gather-plans.js';
 import { type MemoryTimes, memoryTimes } from './spmm-memory.js';
 import { bundled, streamAlone } from './spmm-occupancy.js';
@@ -102,7 +109,8 @@ export function paddedSpmm(features: SpmmFeatures): Padded<SpmmFeatures> | undef
   const { dtype, format, rows, columns, stored, longestRow, bins, batch, batchedValues } = features;
   const { tiles, stripSpan, strips } = features;
   const width = paddedColumns(features.width, dtype);
-  const us = paddingTime(columns * width * batch, features);
+  const us =
+    paddingTime(columns * width * batch, features) + raggedTime(rows * features.width * batch, features);
   if (us === Number.POSITIVE_INFINITY) return undefined;
   const padded: SpmmFeatures = {
     dtype,
