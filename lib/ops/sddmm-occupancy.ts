@@ -78,10 +78,14 @@ export function sddmmOccupancy(features: SddmmFeatures, multiprocessors: number,
     };
   }
   const blocks = Math.ceil(warpsOf(features, plan) / warpsOfBlock) * batch;
-  return { blocks: Math.ceil(blocks / multiprocessors), resident: residentGathers(plan, dtype) };
+  return { blocks: Math.ceil(blocks / multiprocessors), resident: residentGathers(plan, dtype, depth) };
 }
 
-function residentGathers({ variant, vector, lanes }: SddmmPlan, dtype: FloatDType): number {
+/** Of rows by single lanes that load one step of few columns. */
+const residentShort = 16;
+
+function residentGathers({ variant, vector, lanes }: SddmmPlan, dtype: FloatDType, depth: number): number {
+  if (variant === 'rows' && lanes === 1 && vector <= 2 && depth <= vector) return residentShort;
   const kernels = gathering[dtype === 'float32' ? dtype : 'half'];
   const byVector: ByVector = variant === 'gather' ? kernels.gather : kernels.rows;
   return byVector[vector][lanes];

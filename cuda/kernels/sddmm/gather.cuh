@@ -126,8 +126,9 @@ template <int kLanes>
 constexpr int kMostBundled = kLanes <= 4 ? 8 : kRowBlocks<kLanes>;
 
 // As `sddmm_gather_kernel`, but `plan.splits` warps share each row: no search, and warps of one multiprocessor that sweep
-// neighbouring rows together find each other's rows of B in L1. kBundled: `plan.bundle` blocks are launched as one.
-template <typename T, int kVector, int kLanes, bool kBundled>
+// neighbouring rows together find each other's rows of B in L1. kBundled: `plan.bundle` blocks are launched as one. kAtOnce: steps along the
+// depth that are in flight.
+template <typename T, int kVector, int kLanes, bool kBundled, int kAtOnce>
 __global__ void __launch_bounds__(kBundled ? kMostBundled<kLanes> * kCsrThreads : kCsrThreads, kBundled ? 1 : kRowBlocks<kLanes>)
     sddmm_row_kernel(const SddmmParams p) {
   using Shape = GatherShape<kLanes>;
@@ -162,7 +163,7 @@ __global__ void __launch_bounds__(kBundled ? kMostBundled<kLanes> * kCsrThreads 
 #pragma unroll
       for (int i = 0; i < kSteps; ++i) columns[i] = __shfl_sync(kFullMask, column, group_first + i);
       DotProducts<T, kVector, kLanes> products;
-      products.template add_row<kRowSteps<kVector, kLanes>>(a, b, columns, depth);
+      products.template add_row<kAtOnce>(a, b, columns, depth);
       store_sums(p, problem, first + group_first, end - 1, products);
     }
   }
@@ -177,8 +178,13 @@ Status launch_row_kernel(const SddmmParams& params, const LaunchContext& context
   shape.grid_x = ceil_div(params.pattern.rows * params.plan.splits, kCsrThreads / kWarpSize * bundle);
   shape.grid_y = std::min(params.batch, kMaxGridYZ);
   shape.threads = kCsrThreads * bundle;
-  return bundle > 1 ? launch(context, sddmm_row_kernel<T, kVector, kLanes, true>, shape, params)
-                    : launch(context, sddmm_row_kernel<T, kVector, kLanes, false>, shape, params);
+  constexpr int kAtOnce = kRowSteps<kVector, kLanes>;
+  if (bundle > 1) return launch(context, sddmm_row_kernel<T, kVector, kLanes, true, kAtOnce>, shape, params);
+  if constexpr (kLanes == 1 && kVector <= 2) {
+    // Registers for further steps would take those of a quarter of the blocks.
+    if (params.depth <= kVector) return launch(context, sddmm_row_kernel<T, kVector, kLanes, false, 1>, shape, params);
+  }
+  return launch(context, sddmm_row_kernel<T, kVector, kLanes, false, kAtOnce>, shape, params);
 }
 
 template <typename T, int kVector, int kLanes>
