@@ -1,10 +1,15 @@
 // Which cases a device runs, and what is said of the others.
 
+import { binRows } from '../lib/formats/row-bins.js';
 import { type Device, openDevice } from '../lib/index.js';
 import { type CardNeeds, lackOf } from '../lib/planning/plan-device.js';
+import { floatDTypes } from '../lib/tensor/dtype.js';
 import { allCases } from './cases/index.js';
+import { drawPattern, patternName } from './cases/sparse-patterns.js';
+import { variantSpecsOf } from './cases/spmm-variants.js';
 import { withCard } from './harness/cards.js';
 import { a100, a6000, h200 } from './harness/plan-features.js';
+import { Random } from './harness/random.js';
 import { leftOutLines, runCases, tallyTable } from './harness/suite.js';
 
 let device: Device;
@@ -76,5 +81,18 @@ test('cards without clusters have cases of every kind of kernel, small ones too'
     for (const kind of kinds) {
       expect(left.filter(({ name, reduced }) => reduced && name.includes(kind)).length).toBeGreaterThan(4);
     }
+  }
+});
+
+test('row bins and streams of spmm are forced over rows of different lengths, for which there are tables', () => {
+  const specs = floatDTypes
+    .flatMap(variantSpecsOf)
+    .filter(({ forced }) => ['row-bins', 'stream'].includes(forced?.plan.variant ?? ''));
+  const patterns = new Map(specs.map(({ pattern }) => [patternName(pattern), pattern]));
+  expect(patterns.size).toBeGreaterThan(5);
+  for (const [name, pattern] of patterns) {
+    const { rowPointers } = drawPattern(pattern, new Random(name));
+    const lengths = rowPointers.subarray(1).map((end, row) => end - rowPointers[row]);
+    expect([name, binRows(rowPointers, Math.max(...lengths)) !== undefined]).toEqual([name, true]);
   }
 });

@@ -1,6 +1,6 @@
 // How long the kernels of sddmm take: microseconds on an H200, replayed from a graph, for lib/ops/sddmm-plan.ts.
 
-import type { SddmmPlan } from '../backends/calls/sddmm.js';
+import type { SddmmPlan, SddmmVariant } from '../backends/calls/sddmm.js';
 import { shapeIndexOf, tileShapes } from '../formats/tile-shapes.js';
 import { crowds, evenness, type Occupancy, unevenly } from '../planning/occupancy.js';
 import { dtypeInfo } from '../tensor/dtype.js';
@@ -78,7 +78,28 @@ function timeBeside(
   const termsOf = tile > 0 ? tileTerms : gatherTerms;
   const terms = termsOf(features, multiprocessors, plan, occupancy);
   const us = weights.reduce((sum, weight, i) => sum + weight * terms[i], 0);
-  return variant === 'staged' ? us * stripsShare(features, tile) : us;
+  if (variant === 'staged') return us * stripsShare(features, tile);
+  return tile === 0 && lanes === 1 && vector <= 2 ? us * scatteredShare(features, variant) : us;
+}
+
+// By how much longer single lanes take that read single columns or pairs of rows of so many bytes, where those of neighbouring lanes lie apart:
+// from 311 problems of two hunts (2026-11-22).
+const scatteredRows = {
+  shortest: 14,
+  range: 5,
+  most: { rows: { 4: 0.34, 2: 0.14 }, gather: { 4: 0.38, 2: 0.38 } },
+  /** Elements of a tile of 32 rows below which a pattern that stores little is scattered all the same. */
+  tileElements: 64,
+} as const;
+
+function scatteredShare(features: SddmmFeatures, variant: SddmmVariant): number {
+  const { dtype, rows, columns, stored, depth, tiles } = features;
+  const { shortest, range, most, tileElements } = scatteredRows;
+  const [{ rows: tile }] = tileShapes;
+  if (isLocal(rows, columns, tile, tiles[0]) && stored >= tileElements * tiles[0]) return 1;
+  const bytes = dtypeInfo[dtype].bytes as 2 | 4;
+  const share = Math.max(0, Math.min(1, (depth * bytes - shortest) / range));
+  return 1 + most[variant as 'rows' | 'gather'][bytes] * share;
 }
 
 /** Where they wait, or find room as evenly, of a plan that takes `us` otherwise; infinite where its blocks are spread evenly anyway, or fill all there is. */

@@ -15,7 +15,7 @@ const leastWarps = 4;
 function residentGroups({ vector, piece, lanes }: SpmmPlan, half: boolean, padded: boolean): number {
   if (vector === 1) return half || lanes === 32 ? 12 : 10;
   if (half) return vector === 4 ? 9 : 8;
-  return piece === 1 || (padded && lanes > 1) ? 8 : 9;
+  return piece === 1 || (padded && lanes > 8) ? 8 : 9;
 }
 
 function residentStreams({ vector, piece, lanes }: SpmmPlan, half: boolean): number {

@@ -284,7 +284,8 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
         specs.push({ pattern, width, dtype, forced, ...more });
       };
       add(csr(37, 61, 'skewed', 0.15), { reduced: i < 3 && [3, 34].includes(width) });
-      if (i % 3 === width % 3) add(csr(70, 150, 'uniform', 0.1), { alpha: 2, beta: -1 });
+      // Rows of different lengths, for bins.
+      if (i % 3 === width % 3) add(csr(70, 150, 'skewed', 0.1), { alpha: 2, beta: -1 });
       if (i % 3 === (width + 1) % 3) add(csr(40, 70, 'skewed', 0.3), { special: nonFinite(3) });
       if (i % 3 === (width + 2) % 3) add(csr(70, 150, 'skewed', 0.2), { batches: [undefined, 3], beta: 1 });
     });
