@@ -72,10 +72,9 @@ export function paddedSddmm(features: SddmmFeatures): Padded<SddmmFeatures> | un
 
 /** @internal The best plan of each variant for operands as they are. */
 export function sddmmVariantsFor(features: SddmmFeatures, card: PlanDevice): SddmmFound[] {
-  const { multiprocessors } = card;
   return [
     segments(features),
-    ...gathers(features, multiprocessors),
+    ...gathers(features, card),
     ...tileVariants.map((variant) => bestTiles(features, variant, card)),
   ];
 }
@@ -137,13 +136,13 @@ function gatherProblem({ format, depth, dtype }: SddmmFeatures): string | undefi
 }
 
 /** One of `rows` and of `gather`: the best of each. */
-function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[] {
+function gathers(features: SddmmFeatures, card: PlanDevice): SddmmFound[] {
   const problem = gatherProblem(features);
   const plans = [...gatherPlans(features)];
   return (['rows', 'gather'] as const).map((variant) =>
     fastest(
       features,
-      multiprocessors,
+      card,
       variant,
       problem,
       plans.filter((plan) => plan.variant === variant),
@@ -153,19 +152,19 @@ function gathers(features: SddmmFeatures, multiprocessors: number): SddmmFound[]
 
 function fastest(
   features: SddmmFeatures,
-  multiprocessors: number,
+  card: PlanDevice,
   variant: SddmmVariant,
   problem: string | undefined,
   plans: readonly SddmmPlan[],
 ): SddmmFound {
-  const found = bestOf(variant, problem, plans, (plan) => sddmmTime(features, multiprocessors, plan));
-  return placedAs(found, (plan) => placed(features, multiprocessors, plan));
+  const found = bestOf(variant, problem, plans, (plan) => sddmmTime(features, card, plan));
+  return placedAs(found, (plan) => placed(features, card, plan));
 }
 
 /** @internal The plan, alone or in bundles where it is expected to take less time so. */
-export function placed(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): SddmmPlan {
+export function placed(features: SddmmFeatures, card: PlanDevice, plan: SddmmPlan): SddmmPlan {
   if (plan.variant === 'segments') return plan;
-  const { alone, bundle } = expectedSddmm(features, multiprocessors, plan);
+  const { alone, bundle } = expectedSddmm(features, card, plan);
   return alone || bundle > 1 ? { ...plan, alone, bundle } : plan;
 }
 
@@ -219,7 +218,7 @@ function bestTiles(features: SddmmFeatures, variant: TileVariant, card: PlanDevi
   const problem = tilesProblem(features, variant);
   const plans = problem === undefined ? tilePlans(features, variant, card) : [];
   const lack = problem === undefined && plans.length === 0 ? lackOfTiles(features, variant, card) : undefined;
-  return fastest(features, card.multiprocessors, variant, problem ?? lack, plans);
+  return fastest(features, card, variant, problem ?? lack, plans);
 }
 
 /** What the card lacks for the smallest tiles that have a map. */

@@ -3,6 +3,7 @@
 import type { SddmmPlan, SddmmVariant } from '../backends/calls/sddmm.js';
 import { shapeIndexOf, tileShapes } from '../formats/tile-shapes.js';
 import { crowds, evenness, type Occupancy, unevenly } from '../planning/occupancy.js';
+import type { PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import { lineBytes, sectorBytes } from './cache-lines.js';
 import { type SddmmKernel, sddmmCosts } from './sddmm-costs.js';
@@ -43,8 +44,8 @@ const bundling = { saved: 0.4, late: 0.19 };
 const mostPlaced = 0.97;
 
 /** @internal Of a plan by rows, elements or tiles, alone or in bundles where that takes less time. */
-export const sddmmTime = (features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): number =>
-  plan.variant === 'segments' ? Number.POSITIVE_INFINITY : expectedSddmm(features, multiprocessors, plan).us;
+export const sddmmTime = (features: SddmmFeatures, card: PlanDevice, plan: SddmmPlan): number =>
+  plan.variant === 'segments' ? Number.POSITIVE_INFINITY : expectedSddmm(features, card, plan).us;
 
 /** @internal */
 export interface Expected {
@@ -55,9 +56,15 @@ export interface Expected {
 }
 
 /** @internal How long a plan takes where its blocks are placed as is best. */
-export function expectedSddmm(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): Expected {
+export function expectedSddmm(
+  features: SddmmFeatures,
+  { multiprocessors, clusters }: PlanDevice,
+  plan: SddmmPlan,
+): Expected {
   const occupancy = sddmmOccupancy(features, multiprocessors, plan);
   const us = timeBeside(features, multiprocessors, plan, occupancy);
+  // Before compute capability 9.0 no kernel has the next one's blocks beside its own, and large blocks may leave multiprocessors half empty.
+  if (!clusters) return { us, alone: false, bundle: 1 };
   const bundle = plan.variant === 'rows' ? rowBundle(features, multiprocessors, plan, occupancy) : 1;
   const spread = bundle > 1 ? bundling : spreading[plan.variant as SddmmKernel];
   const placed = timeSpread(us, features, plan, occupancy, spread);
@@ -79,26 +86,29 @@ function timeBeside(
   const terms = termsOf(features, multiprocessors, plan, occupancy);
   const us = weights.reduce((sum, weight, i) => sum + weight * terms[i], 0);
   if (variant === 'staged') return us * stripsShare(features, tile);
-  return tile === 0 && lanes === 1 && vector <= 2 ? us * scatteredShare(features, variant) : us;
+  return tile === 0 && lanes === 1 && vector <= 2
+    ? us * scatteredShare(features, variant, vector as 1 | 2)
+    : us;
 }
 
 // By how much longer single lanes take that read single columns or pairs of rows of so many bytes, where those of neighbouring lanes lie apart:
 // from 311 problems of two hunts (2026-11-22).
 const scatteredRows = {
-  shortest: 14,
-  range: 5,
+  /** By the elements that a lane loads at once: bytes of a row. */
+  shortest: { 1: 14, 2: 24 },
+  range: { 1: 5, 2: 10 },
   most: { rows: { 4: 0.34, 2: 0.14 }, gather: { 4: 0.38, 2: 0.38 } },
   /** Elements of a tile of 32 rows below which a pattern that stores little is scattered all the same. */
   tileElements: 64,
 } as const;
 
-function scatteredShare(features: SddmmFeatures, variant: SddmmVariant): number {
+function scatteredShare(features: SddmmFeatures, variant: SddmmVariant, vector: 1 | 2): number {
   const { dtype, rows, columns, stored, depth, tiles } = features;
   const { shortest, range, most, tileElements } = scatteredRows;
   const [{ rows: tile }] = tileShapes;
   if (isLocal(rows, columns, tile, tiles[0]) && stored >= tileElements * tiles[0]) return 1;
   const bytes = dtypeInfo[dtype].bytes as 2 | 4;
-  const share = Math.max(0, Math.min(1, (depth * bytes - shortest) / range));
+  const share = Math.max(0, Math.min(1, (depth * bytes - shortest[vector]) / range[vector]));
   return 1 + most[variant as 'rows' | 'gather'][bytes] * share;
 }
 

@@ -57,7 +57,6 @@ function allPlans(features: SddmmFeatures, device: Device): readonly Estimate<Sd
 
 /** Those for operands as they are. */
 function plansFor(features: SddmmFeatures, card: PlanDevice): Estimate<SddmmPlan>[] {
-  const { multiprocessors } = card;
   return sddmmVariantsFor(features, card).flatMap(({ variant, plan, us }) => {
     if (plan === undefined) return [];
     if (variant === 'segments') return [{ plan, us }];
@@ -65,8 +64,8 @@ function plansFor(features: SddmmFeatures, card: PlanDevice): Estimate<SddmmPlan
       ? tilePlans(features, variant, card)
       : [...gatherPlans(features)].filter((one) => one.variant === variant);
     return estimates(
-      plans.map((one) => placed(features, multiprocessors, one)),
-      (one) => sddmmTime(features, multiprocessors, one),
+      plans.map((one) => placed(features, card, one)),
+      (one) => sddmmTime(features, card, one),
     );
   });
 }
