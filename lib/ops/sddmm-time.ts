@@ -1,6 +1,6 @@
 // How long the kernels of sddmm take: microseconds on an H200, replayed from a graph, for lib/ops/sddmm-plan.ts.
 
-import type { SddmmPlan, SddmmVariant } from '../backends/calls/sddmm.js';
+import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import { shapeIndexOf, tileShapes } from '../formats/tile-shapes.js';
 import { crowds, evenness, type Occupancy, unevenly } from '../planning/occupancy.js';
 import type { PlanDevice } from '../planning/plan-device.js';
@@ -18,6 +18,7 @@ import {
   wholeWavesOf,
 } from './sddmm-occupancy.js';
 import type { SddmmFeatures } from './sddmm-plan.js';
+import { shareBetween, shareOfMagnitudes } from './times.js';
 import { vectorBytes } from './vectors.js';
 
 /** The H200's, which the times were fitted on. */
@@ -85,31 +86,26 @@ function timeBeside(
   const termsOf = tile > 0 ? tileTerms : gatherTerms;
   const terms = termsOf(features, multiprocessors, plan, occupancy);
   const us = weights.reduce((sum, weight, i) => sum + weight * terms[i], 0);
-  if (variant === 'staged') return us * stripsShare(features, tile);
-  return tile === 0 && lanes === 1 && vector <= 2
-    ? us * scatteredShare(features, variant, vector as 1 | 2)
-    : us;
+  return us * (tile > 0 ? stripsShare(features, plan) : scatteredShare(features, plan));
 }
 
 // By how much longer single lanes take that read single columns or pairs of rows of so many bytes, where those of neighbouring lanes lie apart:
 // from 311 problems of two hunts (2026-11-22).
 const scatteredRows = {
-  /** By the elements that a lane loads at once: bytes of a row. */
-  shortest: { 1: 14, 2: 24 },
-  range: { 1: 5, 2: 10 },
+  /** By the elements that a lane loads at once: bytes of a row from which on they do, and most. */
+  bytes: { 1: [14, 19], 2: [24, 34] },
   most: { rows: { 4: 0.34, 2: 0.14 }, gather: { 4: 0.38, 2: 0.38 } },
   /** Elements of a tile of 32 rows below which a pattern that stores little is scattered all the same. */
   tileElements: 64,
 } as const;
 
-function scatteredShare(features: SddmmFeatures, variant: SddmmVariant, vector: 1 | 2): number {
-  const { dtype, rows, columns, stored, depth, tiles } = features;
-  const { shortest, range, most, tileElements } = scatteredRows;
-  const [{ rows: tile }] = tileShapes;
-  if (isLocal(rows, columns, tile, tiles[0]) && stored >= tileElements * tiles[0]) return 1;
+function scatteredShare(features: SddmmFeatures, { variant, vector, lanes }: SddmmPlan): number {
+  if (lanes > 1 || vector > 2) return 1;
+  const { dtype, stored, depth, tiles } = features;
+  if (isLocal(features, tileShapes[0].rows) && stored >= scatteredRows.tileElements * tiles[0]) return 1;
   const bytes = dtypeInfo[dtype].bytes as 2 | 4;
-  const share = Math.max(0, Math.min(1, (depth * bytes - shortest[vector]) / range[vector]));
-  return 1 + most[variant as 'rows' | 'gather'][bytes] * share;
+  const [some, all] = scatteredRows.bytes[vector as 1 | 2];
+  return 1 + scatteredRows.most[variant as 'rows' | 'gather'][bytes] * shareBetween(depth * bytes, some, all);
 }
 
 /** Where they wait, or find room as evenly, of a plan that takes `us` otherwise; infinite where its blocks are spread evenly anyway, or fill all there is. */
@@ -161,8 +157,7 @@ function distinctShare(rows: number, density: number): number {
 const nearBytes = 2e6;
 const farBytes = 20e6;
 
-const farShare = (bytes: number): number =>
-  Math.max(0, Math.min(1, Math.log(bytes / nearBytes) / Math.log(farBytes / nearBytes)));
+const farShare = (bytes: number): number => shareOfMagnitudes(bytes, nearBytes, farBytes);
 
 // Bytes that the L2 cache holds on to.
 const keptBytes = 40e6;
@@ -176,15 +171,14 @@ const ownSearch = { some: 0.95, all: 1.15 };
 
 function ownSearchSteps({ rows, stored }: SddmmFeatures): number {
   if (rows <= ownSearch.some * stored) return 0;
-  const share = (rows / stored - ownSearch.some) / (ownSearch.all - ownSearch.some);
-  return Math.min(1, share) * Math.log2(rows);
+  return shareBetween(rows / stored, ownSearch.some, ownSearch.all) * Math.log2(rows);
 }
 
 // Kilobytes of lines that lanes of a multiprocessor walk along: from some on, L1 loses some before they are through, and all.
 const keptLines = { some: 64, all: 192 };
 
 const lostShare = (lines: number): number =>
-  Math.max(0, Math.min(1, ((lines * lineBytes) / 1024 - keptLines.some) / (keptLines.all - keptLines.some)));
+  shareBetween((lines * lineBytes) / 1024, keptLines.some, keptLines.all);
 
 /** Problems, of as many multiprocessors as the times were fitted on. */
 const scaleOf = (batch: number, multiprocessors: number): number =>
@@ -299,20 +293,20 @@ const fullestTile = { spread: 1.1, local: 1.6 };
 // most tiles are full.
 const unevenStrips = { most: 0.15, fewest: 1.5, several: 1.95, many: 3, all: 6, rowElements: 24 };
 
-function stripsShare({ rows, columns, stored, tiles }: SddmmFeatures, tile: number): number {
-  const count = tiles[shapeIndexOf(tile)];
-  if (!isLocal(rows, columns, tile, count)) return 1;
-  const ofStrip = (count * tile) / Math.max(1, rows);
+function stripsShare(features: SddmmFeatures, { variant, tile }: SddmmPlan): number {
+  if (variant !== 'staged' || !isLocal(features, tile)) return 1;
+  const { rows, stored, tiles } = features;
+  const ofStrip = (tiles[shapeIndexOf(tile)] * tile) / Math.max(1, rows);
   const { most, fewest, several, many, all, rowElements } = unevenStrips;
-  const between = (from: number, to: number): number =>
-    Math.max(0, Math.min(1, (ofStrip - from) / (to - from)));
-  const share = between(fewest, several) - between(many, all);
+  const share = shareBetween(ofStrip, fewest, several) - shareBetween(ofStrip, many, all);
   return 1 + most * share * Math.min(1, stored / Math.max(1, rows) / rowElements);
 }
 
 /** Whether a pattern stores something in few of all tiles: bands and windows. */
-const isLocal = (rows: number, columns: number, tile: number, count: number): boolean =>
-  count < scattered * Math.ceil(rows / tile) * Math.ceil(columns / tileShapes[shapeIndexOf(tile)].columns);
+function isLocal({ rows, columns, tiles }: SddmmFeatures, tile: number): boolean {
+  const shape = shapeIndexOf(tile);
+  return tiles[shape] < scattered * Math.ceil(rows / tile) * Math.ceil(columns / tileShapes[shape].columns);
+}
 
 /** Stages that a block of `staged` fills, and what its threads sum of them. */
 function stagedWork({ dtype, stored, depth }: SddmmFeatures, tile: number, count: number, local: boolean) {
@@ -338,15 +332,14 @@ function tileTerms(
   plan: SddmmPlan,
   occupancy: Occupancy,
 ): readonly number[] {
-  const { dtype, rows, columns, stored, depth, batch, tiles } = features;
+  const { dtype, stored, depth, batch, tiles } = features;
   const { variant, tile } = plan;
-  const shape = shapeIndexOf(tile);
-  const count = tiles[shape];
+  const count = tiles[shapeIndexOf(tile)];
   // Blocks of a multiprocessor on average, and of the one that has most; thousands of elements of them and of a block.
   const mean = (count * batch) / multiprocessors;
   const most = occupancy.blocks;
   const elements = stored / count / 1000;
-  const local = isLocal(rows, columns, tile, count);
+  const local = isLocal(features, tile);
   const crowded = crowds(occupancy) ? 1 : 0;
   const uneven = unevenBlocks(occupancy);
   const placing = (steps: number, work: number): readonly number[] => [

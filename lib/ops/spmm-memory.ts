@@ -2,6 +2,7 @@
 
 import { dtypeInfo } from '../tensor/dtype.js';
 import type { SpmmFeatures } from './spmm-plan.js';
+import { shareOfMagnitudes } from './times.js';
 
 /**
  * Microseconds to gather rows of B in float32: what the rows that a multiprocessor works on at a time share comes from its own cache,
@@ -70,7 +71,7 @@ const farColumns = 131_072;
 /** Microseconds to gather elements of one column from the L2 cache, 32 bytes each. */
 function elementTime({ dtype, columns, stored, width, batch }: SpmmFeatures): number {
   if (width > 1 || columns <= nearColumns) return 0;
-  const share = Math.min(1, Math.log(columns / nearColumns) / Math.log(farColumns / nearColumns));
+  const share = shareOfMagnitudes(columns, nearColumns, farColumns);
   return (share * stored * batch * elementTimes[dtype]) / 1e6;
 }
 
@@ -86,7 +87,7 @@ function distantTime(features: SpmmFeatures): number {
   const { dtype, stored, width, batch } = features;
   const slab = slabBytes(features);
   if (slab <= nearSlab) return 0;
-  const share = Math.min(1, Math.log(slab / nearSlab) / Math.log(farSlab / nearSlab));
+  const share = shareOfMagnitudes(slab, nearSlab, farSlab);
   const gathered = stored * width * dtypeInfo[dtype].bytes * batch;
   return gathered / (nearRate * (farRate / nearRate) ** share);
 }

@@ -15,6 +15,14 @@ export function overlapped(
 /** @internal Waves of so many blocks a multiprocessor: whole ones while they are few. */
 export const wavesOf = (load: number): number => (load < 4 ? Math.ceil(load) : load + 0.5);
 
+/** @internal How far `value` has come from one bound to the other, from 0 to 1. */
+export const shareBetween = (value: number, from: number, to: number): number =>
+  Math.max(0, Math.min(1, (value - from) / (to - from)));
+
+/** @internal Likewise, by magnitudes. */
+export const shareOfMagnitudes = (value: number, from: number, to: number): number =>
+  shareBetween(Math.log(value / from), 0, Math.log(to / from));
+
 /** @internal Of a power of two: a logarithm would leave compiled code. */
 export function exponentOf(power: number): number {
   return 31 - Math.clz32(power);
