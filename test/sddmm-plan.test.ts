@@ -170,12 +170,17 @@ describe('selectSddmm', () => {
     const loads = { vectors: false, pairs: false, lines: false };
     const tiles = [181_463, 140_604, 75_075, 33_519];
     expect(chosen({ ...graph, ...loads, tiles, depth: 299 }).variant).toBe('gather');
-    // banded-5981-12-100%, k = 124: staged tiles 10.9 us, rows 8.4. A wide band, k = 512: 131 by tiles of 64 rows, 191 by rows.
+    // banded-5981-12-100%, k = 124: staged tiles 10.9 us, rows 8.4. banded-8192-256-25%, k = 512: 131 by tiles of 64 rows, 191 by rows.
     const band = { rows: 5981, columns: 5981, stored: 149_369, longestRow: 25, tiles: [373, 280, 139, 70] };
     expect(chosen({ dtype: 'float32', ...band, depth: 124, lines: false }).variant).toBe('rows');
-    const wide = { rows: 8192, columns: 8192, stored: 1_038_341, longestRow: 169 };
-    const wideTiles = [2176, 1152, 448, 192];
-    expect(chosen({ dtype: 'float32', ...wide, tiles: wideTiles, depth: 512 }).variant).toBe('staged');
+    const wide = {
+      rows: 8192,
+      columns: 8192,
+      stored: 1_038_341,
+      longestRow: 163,
+      tiles: [2264, 1132, 314, 94],
+    };
+    expect(chosen({ dtype: 'float32', ...wide, depth: 512 }).variant).toBe('staged');
     // uniform-6757x1996-d0.0958, k = 18: a lane alone 26.0 us, which was expected to take 17.9.
     const odd = { rows: 6757, columns: 1996, stored: 1_291_960, longestRow: 235 };
     const pairs = { vectors: false, pairs: true, lines: false };
@@ -189,8 +194,8 @@ describe('selectSddmm', () => {
     const alone = { ...none, variant: 'rows', vector: 2, lanes: 1 } as const;
     expect(sddmmTime(scattered, h200, alone)).toBeGreaterThan(0.85 * 26);
     // With two columns there is one step, and registers for more blocks.
-    expect(sddmmOccupancy(scattered, 132, alone).resident).toBe(10);
-    expect(sddmmOccupancy({ ...scattered, depth: 2 }, 132, alone).resident).toBe(16);
+    expect(sddmmOccupancy(scattered, h200.multiprocessors, alone).resident).toBe(10);
+    expect(sddmmOccupancy({ ...scattered, depth: 2 }, h200.multiprocessors, alone).resident).toBe(16);
   });
 
   it('bundles blocks by rows that the next kernel would crowd, and runs others alone', () => {

@@ -263,7 +263,7 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
     const kernels: ForcedPlan[] = [
       { name: 'split', plan: spmmPlan('row-split') },
       { name: 'group', plan: groups[groups.length - 1] },
-      ...paddedBins(dtype, copied),
+      paddedBins(dtype, copied),
     ];
     for (const { rows, plan, name } of tilePlansFor(dtype, copied)) {
       if (plan.cluster === (alone ? 1 : 2)) kernels.push({ name, plan, tileRows: rows });
@@ -315,10 +315,10 @@ function paddedSpecs(dtype: FloatDType): SpmmSpec[] {
 }
 
 /** Row bins of some shape for a copy of so many columns: items of blocks, warps and parts of warps. */
-function paddedBins(dtype: FloatDType, width: number): ForcedPlan[] {
+function paddedBins(dtype: FloatDType, width: number): ForcedPlan {
   const bins = { atLeast: new Array<number>(10).fill(0) };
   const plans = [...binPlans({ dtype, width, vectors: true, pairs: true, bins })];
-  return [{ name: 'bins', plan: plans[plans.length - 1], items: [3, 9] }];
+  return { name: 'bins', plan: plans[plans.length - 1], items: [3, 9] };
 }
 
 const noItems = { blockItems: 0, warpItems: 0 };
