@@ -24,4 +24,7 @@ inline std::optional<int64_t> checked_product(std::initializer_list<int64_t> siz
 
 constexpr int64_t ceil_div(int64_t value, int64_t divisor) { return value / divisor + (value % divisor != 0); }
 
+// The next multiple of `unit`.
+constexpr int64_t round_up(int64_t value, int64_t unit) { return ceil_div(value, unit) * unit; }
+
 }  // namespace warptile

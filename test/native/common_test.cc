@@ -38,6 +38,14 @@ TEST(ceil_div) {
   CHECK(ceil_div(INT64_MAX, 2) == (INT64_MAX >> 1) + 1);
 }
 
+TEST(round_up) {
+  CHECK(round_up(0, 4) == 0);
+  CHECK(round_up(1, 4) == 4);
+  CHECK(round_up(4, 4) == 4);
+  CHECK(round_up(5, 4) == 8);
+  CHECK(round_up(INT64_MAX, 1) == INT64_MAX);
+}
+
 TEST(dtypes) {
   CHECK(dtype_bytes(DType::kFloat32) == 4);
   CHECK(dtype_bytes(DType::kFloat16) == 2);

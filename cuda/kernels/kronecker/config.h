@@ -69,7 +69,7 @@ inline Plan plan_tile(int64_t a, int64_t b, int64_t d, int64_t batch, bool batch
   const int64_t group = int64_t{1} << plan.log_group;
   const auto padded = [&](int outputs_per_thread) {
     const int64_t outputs = Tile::kLanes * outputs_per_thread / group;
-    return ceil_div(b, outputs) * outputs;
+    return round_up(b, outputs);
   };
   // Wide tiles reuse what they load more often, which pays for some padding but not for much.
   plan.outputs_per_thread = padded(8) <= padded(4) ? 8 : padded(4) <= 2 * padded(1) ? 4 : 1;

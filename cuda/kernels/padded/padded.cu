@@ -144,11 +144,11 @@ struct PaddedCopy {
 
 Status allocate_copy(const Operand& operand, DType dtype, const LaunchContext& context, PaddedCopy* copy) {
   const int64_t bytes_each = static_cast<int64_t>(dtype_bytes(dtype));
-  const int64_t row = ceil_div(operand.columns * bytes_each, kVectorBytes) * kVectorBytes;
+  const int64_t row = round_up(operand.columns * bytes_each, kVectorBytes);
   int64_t unit = kVectorBytes;
   while (unit < row && unit < kLineBytes) unit *= 2;
   copy->columns = row / bytes_each;
-  copy->pitch = ceil_div(row, unit) * unit / bytes_each;
+  copy->pitch = round_up(row, unit) / bytes_each;
   WARPTILE_RETURN_IF_ERROR(
       allocate_workspace(context, "padded copies", {operand.count(), operand.rows, copy->pitch, bytes_each}, &copy->data));
   copy->stride = operand.stride == 0 ? 0 : operand.rows * copy->pitch;

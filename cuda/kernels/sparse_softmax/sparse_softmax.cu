@@ -102,7 +102,7 @@ Status sparse_softmax(const SparseSoftmaxParams& params, const LaunchContext& co
   const SparsePattern& pattern = params.pattern;
   if (pattern.stored == 0 || params.batch == 0) return Status::ok();
   // Rows of whole blocks: those below the matrix are written too, as zeros.
-  const int64_t rows = ceil_div(pattern.rows, pattern.block_rows) * pattern.block_rows;
+  const int64_t rows = round_up(pattern.rows, pattern.block_rows);
   LaunchShape shape;
   shape.grid_x = ceil_div(rows, kThreads / kWarpSize);
   shape.grid_y = std::min(params.batch, kMaxGridYZ);

@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kAddThreads) spmm_add_parts_kernel(const __gri
 }
 
 // Whole vectors of sums, also of the last columns.
-inline int64_t part_pitch(const SpmmParams& params) { return ceil_div(params.n, 4) * 4; }
+inline int64_t part_pitch(const SpmmParams& params) { return round_up(params.n, 4); }
 
 // Room for the sums of all parts; none where no panel is cut.
 inline Status allocate_parts(const SpmmParams& params, const LaunchContext& context, PartSums* parts) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "api/spmm.h"
+#include "common/checked.h"
 #include "common/vectors.h"
 
 namespace warptile::spmm_kernels {
@@ -58,8 +59,7 @@ static_assert(kBlockTileDepth <= kBlockThreads, "one thread finds each row of a 
 
 // Columns of B that may be read: of whole vectors, where it is a copy.
 inline int64_t readable_columns(const SpmmParams& p) {
-  const int vector = p.padded ? whole_vector(dtype_bytes(p.dtype)) : 1;
-  return (p.n + vector - 1) / vector * vector;
+  return p.padded ? round_up(p.n, whole_vector(dtype_bytes(p.dtype))) : p.n;
 }
 
 // Whether rows of B may be read `vector` elements at a time.

@@ -95,6 +95,7 @@ template <int kVector_, int kPiece_, int kLanes_>
 struct LaneColumns {
   static constexpr int kVector = kVector_, kPiece = kPiece_, kLanes = kLanes_;
   static constexpr int kPieces = kVector / kPiece;
+  static constexpr bool kWholeVectors = kPieces == 1 && kPiece > 1;
   static constexpr int kApart = kLanes * kPiece;  // of the pieces of a lane
   static constexpr int kTile = kLanes * kVector;
 
@@ -245,7 +246,7 @@ template <typename Columns, typename T>
 __device__ __forceinline__ void store_columns(T* c, const float (&sum)[Columns::kVector], int pieces, bool whole, int64_t left,
                                               float alpha, float beta) {
   constexpr int kPiece = Columns::kPiece;
-  if constexpr (Columns::kPieces == 1 && kPiece > 1) {
+  if constexpr (Columns::kWholeVectors) {
     store_results<T, kPiece>(c, sum, whole, left, alpha, beta);
   } else {
     Columns::each(pieces, [&](int piece) { store_whole<T, kPiece>(c + piece * Columns::kApart, sum + piece * kPiece, alpha, beta); });

@@ -158,9 +158,8 @@ Status launch_group_shape(const SpmmParams& params, const LaunchContext& context
   const bool simple = params.batch == 1 && shape.grid_y * Columns::kTile >= params.n;
   if (!simple && params.plan.bundle > 1) return Status::unsupported("spmm: bundles are of one problem");
   // Smaller pieces are whole wherever there is a kernel of them. One of several problems finds out.
-  constexpr bool kVectors = Columns::kPieces == 1 && Columns::kPiece > 1;
-  if (!simple) return launch(context, spmm_group_kernel<T, Columns, kSplits, false, !kVectors>, shape, p);
-  if constexpr (kVectors) {
+  if (!simple) return launch(context, spmm_group_kernel<T, Columns, kSplits, false, !Columns::kWholeVectors>, shape, p);
+  if constexpr (Columns::kWholeVectors) {
     if (!p.whole) return launch(context, spmm_group_kernel<T, Columns, kSplits, true, false>, shape, p);
   }
   return launch(context, spmm_group_kernel<T, Columns, kSplits, true, true>, shape, p);

@@ -74,8 +74,9 @@ Status add_segments(const SpmmParams& params, const LaunchContext& context, cons
   shape.grid_y = std::min(ceil_div(params.n, columns), kMaxGridYZ);
   shape.grid_z = std::min(params.batch, kMaxGridYZ);
   const int32_t* long_rows = bins.data + 4 * bins.items;
-  return columns == 1 ? launch(context, spmm_add_segments_kernel<T, 1>, shape, params, long_rows, partial, readable_columns(params))
-                      : launch(context, spmm_add_segments_kernel<T, 32>, shape, params, long_rows, partial, readable_columns(params));
+  const int64_t pitch = readable_columns(params);
+  return columns == 1 ? launch(context, spmm_add_segments_kernel<T, 1>, shape, params, long_rows, partial, pitch)
+                      : launch(context, spmm_add_segments_kernel<T, 32>, shape, params, long_rows, partial, pitch);
 }
 
 }  // namespace warptile::spmm_kernels

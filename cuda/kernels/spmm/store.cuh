@@ -7,11 +7,6 @@
 
 namespace warptile::spmm_kernels {
 
-template <typename T>
-__device__ __forceinline__ T scaled(float sum, T old, float alpha, float beta) {
-  return from_float<T>(fmaf(beta, to_float(old), alpha * sum));
-}
-
 // At a multiple of their bytes, all of them in C.
 template <typename T, int kCount>
 __device__ __forceinline__ void store_whole(T* target, const float* sums, float alpha, float beta) {
@@ -22,7 +17,7 @@ __device__ __forceinline__ void store_whole(T* target, const float* sums, float 
   } else {
     const auto old = load_pack<T, kCount>(target);
 #pragma unroll
-    for (int v = 0; v < kCount; ++v) result.items[v] = scaled(sums[v], old.items[v], alpha, beta);
+    for (int v = 0; v < kCount; ++v) result.items[v] = from_float<T>(fmaf(beta, to_float(old.items[v]), alpha * sums[v]));
   }
   store_pack<T, kCount>(target, result);
 }

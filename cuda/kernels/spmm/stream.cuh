@@ -221,7 +221,7 @@ Status launch_stream_columns(const SpmmParams& params, const LaunchContext& cont
   shape.grid_x = p.block_items + p.warp_blocks + ceil_div(p.count - p.block_items - p.warp_items, kItems);
   shape.grid_y = ceil_div(params.n, Columns::kTile);
   shape.grid_z = params.batch;
-  const bool plain = p.beta == 0 && (p.whole || Columns::kPiece < Columns::kVector);
+  const bool plain = p.beta == 0 && (p.whole || !Columns::kWholeVectors);
   WARPTILE_RETURN_IF_ERROR(plain ? launch(context, spmm_stream_kernel<T, Columns, true>, shape, p)
                                  : launch(context, spmm_stream_kernel<T, Columns, false>, shape, p));
   return add_segments<T>(params, context, partial);

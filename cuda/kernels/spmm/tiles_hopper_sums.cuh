@@ -150,9 +150,10 @@ __device__ __forceinline__ void add_blocks(const HopperTileParams<T>& p, const u
       const int64_t place = problem * p.problem_parts + work.place;
       store_pack(p.parts + (place * Shape::kM + inner) * p.pitch + first_column + column, total);
     } else if (work.panel * Shape::kM + inner < p.out.rows && first_column + column < p.out.n) {
-      const int row = work.panel * Shape::kM + inner;
-      const int64_t place = first_column + column;
-      store_sums<T>(p.out, b + place, p.ldb, c + row * p.out.ldc + place, row, place, total);
+      const int target_row = work.panel * Shape::kM + inner;
+      const int64_t target_column = first_column + column;
+      T* target = c + target_row * p.out.ldc + target_column;
+      store_sums<T>(p.out, b + target_column, p.ldb, target, target_row, target_column, total);
     }
   }
 }
