@@ -108,7 +108,10 @@ function scatteredShare(features: SddmmFeatures, { variant, vector, lanes }: Sdd
   return 1 + scatteredRows.most[variant as 'rows' | 'gather'][bytes] * shareBetween(depth * bytes, some, all);
 }
 
-/** Where they wait, or find room as evenly, of a plan that takes `us` otherwise; infinite where its blocks are spread evenly anyway, or fill all there is. */
+/**
+ * Where they wait, or find room as evenly, of a plan that takes `us` otherwise; infinite where its blocks are spread evenly anyway, or fill all
+ * there is.
+ */
 function timeSpread(
   us: number,
   features: SddmmFeatures,
