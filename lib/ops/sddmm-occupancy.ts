@@ -3,7 +3,7 @@
 import type { SddmmPlan } from '../backends/calls/sddmm.js';
 import { shapeIndexOf } from '../formats/tile-shapes.js';
 import { bundleOf, type Occupancy, unevenly } from '../planning/occupancy.js';
-import { reservedBytes } from '../planning/plan-device.js';
+import { multiprocessorMemory, reservedBytes } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { sddmmNeeds } from './sddmm-needs.js';
 import type { SddmmFeatures } from './sddmm-plan.js';
@@ -64,7 +64,6 @@ const tiling: { readonly [kernel: string]: ByRows } = {
   staged: { 32: 8, 64: 4, 128: 2, 256: 2 },
   warpgroups: { 128: 2 },
 };
-const multiprocessorMemory = 227 * 1024;
 
 /** @internal Of a plan by rows, elements or tiles. */
 export function sddmmOccupancy(features: SddmmFeatures, multiprocessors: number, plan: SddmmPlan): Occupancy {

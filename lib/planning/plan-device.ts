@@ -12,7 +12,8 @@ export interface PlanDevice {
   readonly sharedMemory: number;
 }
 
-/** Bytes that a multiprocessor keeps for each of its blocks, beside what they may have. */
+/** Bytes that a multiprocessor of compute capability 9.0 has for its blocks, and that it keeps for each beside what they may have. */
+export const multiprocessorMemory = 227 * 1024;
 export const reservedBytes = 1024;
 
 /** The CPU plans as an H200 would, so that what is tested there is what runs. */
