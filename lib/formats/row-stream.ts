@@ -76,22 +76,24 @@ class Items {
   readonly #stretches: Numbers;
   readonly #longRows: Numbers;
   readonly #limit: number;
+  readonly #segment: number;
   #segments = 0;
   #longest = 0;
   #stretch = 0;
 
-  /** Long rows have more than `least` entries, and are cut where they have more than `limit`. */
-  constructor(rowPointers: Int32Array, least: number, limit: number) {
+  /** Long rows have more than `least` entries; those of more than `limit` are cut into segments of `segment`. */
+  constructor(rowPointers: Int32Array, least: number, limit: number, segment: number) {
     const rows = rowPointers.length - 1;
     const stored = rowPointers[rows];
     const mostCut = Math.min(rows, Math.floor(stored / limit));
-    const mostLong = Math.min(rows, Math.floor(stored / least)) + Math.floor(stored / limit);
+    const mostLong = Math.min(rows, Math.floor(stored / least)) + Math.floor(stored / segment);
     this.#blocks = new Numbers(4 * mostLong);
     this.#warps = new Numbers(4 * mostLong);
     // Each begins with a row of its own, or comes after empty ones of its own.
     this.#stretches = new Numbers(4 * rows);
     this.#longRows = new Numbers(3 * mostCut);
     this.#limit = limit;
+    this.#segment = segment;
   }
 
   stretch(first: number, past: number, row: number, extra: number): void {
@@ -101,14 +103,14 @@ class Items {
 
   /** A row by itself: by a block where it, or a segment of it, has at least `block` entries. */
   longRow(row: number, first: number, end: number, block: number): void {
-    const limit = this.#limit;
-    const cut = end - first > limit;
+    const cut = end - first > this.#limit;
+    const length = cut ? this.#segment : end - first;
     if (cut) {
       this.#longRows.add(row);
       this.#longRows.add(this.#segments);
     }
-    for (let at = first; at < end; at += limit) {
-      const past = Math.min(at + limit, end);
+    for (let at = first; at < end; at += length) {
+      const past = Math.min(at + length, end);
       if (past - at > this.#longest) this.#longest = past - at;
       (past - at >= block ? this.#blocks : this.#warps).item(at, past, cut ? ~this.#segments++ : row, 0);
     }
@@ -142,7 +144,7 @@ export function streamRows(rowPointers: Int32Array, steps: Uint8Array): StreamTa
   const most = stretchEntries(rowPointers[rows]);
   // Rows are stored, which takes as long as to load a row of B.
   const mostRows = most / 2;
-  const items = new Items(rowPointers, most, mostStretches * most);
+  const items = new Items(rowPointers, most, mostStretches * most, mostStretches * most);
   let open = false;
   let first = 0;
   let past = 0;
@@ -192,14 +194,20 @@ export function streamRows(rowPointers: Int32Array, steps: Uint8Array): StreamTa
 
 /** As kColumnEntries of cuda/kernels/spmm/config.h: what a block takes, from a multiple of four entries on. */
 const blockEntries = 1024;
-/** Past this many entries a row is cut: the rounds of a block take long by then. */
+/** A row of more rounds is cut: to add up its segments takes as long as a few rounds of one block. */
 const mostRounds = 8;
+const segmentRounds = 2;
 
 /** @internal Shares for blocks that compute one column. */
 export function streamColumn(rowPointers: Int32Array): StreamTable {
   const rows = rowPointers.length - 1;
   // A chunk of four entries may begin before the row.
-  const items = new Items(rowPointers, blockEntries - 4, mostRounds * blockEntries);
+  const items = new Items(
+    rowPointers,
+    blockEntries - 4,
+    mostRounds * blockEntries,
+    segmentRounds * blockEntries,
+  );
   for (let row = 0; row < rows; ) {
     const first = rowPointers[row];
     const most = first - (first % 4) + blockEntries;

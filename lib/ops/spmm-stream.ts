@@ -4,8 +4,9 @@ import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
 import { mostInGrid } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import type { DenseOperands, LaneColumns } from './spmm-gather-plans.js';
-import { gathersFar, memoryTimes } from './spmm-memory.js';
+import { gathersFar, type MemoryTimes, memoryTimes } from './spmm-memory.js';
 import type { SpmmFeatures } from './spmm-plan.js';
+import { overlapped } from './times.js';
 
 const lanes = 8;
 const shape = (vector: number, piece: number): LaneColumns => ({ vector, piece, lanes });
@@ -62,31 +63,46 @@ const model = {
   segments: 1.901,
   /** A factor, where rows of B are near. */
   near: 1.083,
-  column: {
-    start: 2.776,
-    rows: 1.299,
-    /** Entries beside the elements of B; and where those are in the cache of the multiprocessor. */
-    entries: 0.7981,
-    near: 2.381,
-    long: 0.8508,
-    /** Of 1024 entries of a long row. */
-    round: 0.7693,
-  },
 };
+
+// Of one column, from 232 times of 116 windows and graphs and those of the benchmark's (2026-11-22). A million entries where elements of B are in
+// the cache of the multiprocessor, or beside them where they are not, and rows; a round of 1,024 entries of a long row. Where stretches hold more
+// rows than warps take, each doubling of them, and each doubling of the longest row over the mean; each doubling of the segments.
+const columnModel = {
+  start: 1.72,
+  near: 1.48,
+  entries: 0.8,
+  rows: 6.05,
+  round: 0.307,
+  overlap: 0.474,
+  doubledRows: 0.337,
+  uneven: 0.071,
+  doubledSegments: 0.218,
+};
+/** Rows of a stretch that warps take, and so many doublings of it at most. */
+const rowsOfWarps = 32;
+const mostDoublings = 3;
+
+function columnTime(features: SpmmFeatures, memory: MemoryTimes): number {
+  const { rows, stored, longestRow, batch } = features;
+  const { column } = features.bins as NonNullable<SpmmFeatures['bins']>;
+  const { near, entries, rows: perRow, round, overlap, doubledRows, uneven, doubledSegments } = columnModel;
+  const millions = (batch * stored) / 1e6;
+  const gathered = Math.max(near * millions, entries * millions + memory.elements);
+  const rounds = round * Math.max(0, Math.ceil(column.longest / 1024) - 1);
+  const us = overlapped(columnModel.start, overlap, gathered + (perRow * batch * rows) / 1e6, rounds);
+  const segments = column.segments > 0 ? doubledSegments * Math.log2(column.segments) : 0;
+  const doublings = Math.log2(rows / Math.max(1, column.items * rowsOfWarps));
+  if (!(doublings > 0)) return us + segments;
+  const longest = Math.log2(Math.max(1, (longestRow * rows) / Math.max(1, stored)));
+  return us + segments + doubledRows * Math.min(mostDoublings, doublings) + uneven * longest;
+}
 
 /** @internal */
 export function streamTime(features: SpmmFeatures, plan: SpmmPlan, memory = memoryTimes(features)): number {
   const { dtype, rows, stored, width, batch } = features;
-  const { stream, column } = features.bins as NonNullable<SpmmFeatures['bins']>;
-  if (width === 1) {
-    const { entries, rows: perRow } = model.column;
-    const { near } = model.column;
-    const gathered = Math.max(batch * stored * near, batch * stored * entries + 1e6 * memory.elements);
-    const shared = (gathered + batch * rows * perRow) / 1e6;
-    const rounds = Math.ceil(column.longest / 1024) * model.column.round;
-    const long = column.blockItems > 0 ? model.column.long : 0;
-    return model.column.start + Math.max(shared, rounds) + long + (column.segments > 0 ? model.segments : 0);
-  }
+  if (width === 1) return columnTime(features, memory);
+  const { stream } = features.bins as NonNullable<SpmmFeatures['bins']>;
   const { piece, vector } = plan;
   const tiles = Math.ceil(width / (lanes * vector)) * batch;
   const longest =

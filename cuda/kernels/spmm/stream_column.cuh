@@ -3,11 +3,11 @@
 // Tiling    a block takes a stretch of whole rows with at most 1024 entries, counted from the multiple of four before the first one:
 //
 //               entries   | 4 a thread, products to shared memory |
-//               rows      | a warp each, where they are at most 32; else a lane each, the long ones among them a warp each |
+//               rows      | a warp each, where they are at most 32; else a lane each, and then those of more than 32 entries a warp each |
 //
-//           Rows longer than that come first, a block each, in rounds of 1024 entries; from 8192 on they are cut, and their segments
-//           added by a second kernel.
-// Memory    shared: 4.2 KiB; 32 registers, for full occupancy
+//           Rows longer than that come first, a block each, in rounds of 1024 entries; past 8192 they are cut into segments of two
+//           rounds, which a second kernel adds.
+// Memory    shared: 8.3 KiB; 32 registers, for full occupancy
 // Roofline  nnz (bytes of val + 4) + a sector of 32 bytes for each entry whose element of b is not near: bound by the L2 cache
 // Numerics  float32 sums in a fixed order: bitwise repeatable. |error| <= (nnz of the row + 2) 2^-24 sum |a b|, then one rounding
 // Requires  col and items 16-byte aligned; rows of b less than 4 GiB apart
@@ -46,7 +46,9 @@ template <typename T>
 __global__ void __launch_bounds__(kColumnThreads, kColumnBlocks)
     spmm_stream_column_kernel(const StreamParams<T> p, const int32_t* row_ptr) {
   __shared__ alignas(16) float products[kColumnEntries];
-  __shared__ int starts[kFewRows + 1];  // of rows, in `products`
+  __shared__ int starts[kColumnEntries + 1];  // of rows, in `products`
+  __shared__ int long_rows[kColumnEntries / kWarpSize];
+  __shared__ int long_count;
   const int thread = threadIdx.x;
   const int lane = thread % kWarpSize;
   const int warp = thread / kWarpSize;
@@ -87,50 +89,41 @@ __global__ void __launch_bounds__(kColumnThreads, kColumnBlocks)
   }
 
   const int rows = item.w;
-  const bool few = rows <= kFewRows;
   row_ptr += item.z;
-  int start = 0;
-  int end = 0;
-  if (thread <= rows) start = row_ptr[thread] - base;
-  if (thread < rows) end = row_ptr[thread + 1] - base;
+#pragma unroll 4
+  for (int row = thread; row <= rows; row += kColumnThreads) starts[row] = row_ptr[row] - base;
+  if (thread == 0) long_count = 0;
   follow_previous_kernel(p.alone);
   if (at < last) {
     const auto part = multiply_chunk(columns, load_values(p.a, values, at), at, first, last, b, p.row_bytes);
     *reinterpret_cast<Pack<float, kChunk>*>(products + thread * kChunk) = part;
   }
-  if (few && thread <= rows) starts[thread] = start;
   __syncthreads();
-  if (few) {
-    for (int row = warp; row < rows; row += kColumnThreads / kWarpSize) {
-      float sum[1] = {};
-      for (int i = starts[row] + lane; i < starts[row + 1]; i += kWarpSize) sum[0] += products[i];
-      sum[0] = warp_sum(sum[0]);
-      if (lane == 0) store(item.z + row, sum);
-    }
+  const auto take_row = [&](int row) {
+    float sum[1] = {};
+    for (int i = starts[row] + lane; i < starts[row + 1]; i += kWarpSize) sum[0] += products[i];
+    sum[0] = warp_sum(sum[0]);
+    if (lane == 0) store(item.z + row, sum);
+  };
+  constexpr int kWarps = kColumnThreads / kWarpSize;
+  if (rows <= kFewRows) {
+    for (int row = warp; row < rows; row += kWarps) take_row(row);
     return;
   }
-  for (int row = thread; row - lane < rows; row += kColumnThreads) {
-    if (row >= kColumnThreads && row < rows) {
-      start = row_ptr[row] - base;
-      end = row_ptr[row + 1] - base;
+  for (int row = thread; row < rows; row += kColumnThreads) {
+    const int start = starts[row];
+    const int end = starts[row + 1];
+    if (end - start > kWarpSize) {
+      long_rows[atomicAdd(&long_count, 1)] = row;
+      continue;
     }
-    if (row >= rows) start = end = 0;
     float sum[1] = {};
-    const bool is_long = end - start > kWarpSize;
-    if (!is_long) {
-      for (int i = start; i < end; ++i) sum[0] += products[i];
-    }
-    for (unsigned others = __ballot_sync(kFullMask, is_long); others != 0; others &= others - 1) {
-      const int whose = __ffs(others) - 1;
-      const int from = __shfl_sync(kFullMask, start, whose);
-      const int to = __shfl_sync(kFullMask, end, whose);
-      float part = 0;
-      for (int i = from + lane; i < to; i += kWarpSize) part += products[i];
-      part = warp_sum(part);
-      if (lane == whose) sum[0] = part;
-    }
-    if (row < rows) store(item.z + row, sum);
+    for (int i = start; i < end; ++i) sum[0] += products[i];
+    store(item.z + row, sum);
   }
+  __syncthreads();
+  // In whatever order they came: each is summed in its own.
+  for (int i = warp; i < long_count; i += kWarps) take_row(long_rows[i]);
 }
 
 // Requires has_stream(params.dtype, params.plan), of one lane, and n = 1.
