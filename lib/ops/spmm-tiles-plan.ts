@@ -5,6 +5,7 @@ import { bestOf, type Found } from '../planning/choice.js';
 import { lackOf, mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import type { FloatDType } from '../tensor/dtype.js';
 import { floatTileBytes, floatTileColumns, floatTileSizes, floatTilesTime } from './spmm-float-tiles.js';
+import { hopperTilesTime } from './spmm-hopper-tiles.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { byExponent, exponentOf, overlapped, unaligned } from './times.js';
 
@@ -102,95 +103,8 @@ export function tilesTime(
   shape: TileShape,
 ): number {
   if (features.dtype === 'float32') return floatTilesTime(features, tiles, device, shape);
-  if (shape.warps === 1) return warpTime(features, tiles, device, shape);
-  const us = groupTime(features, tiles, device, shape);
-  if (!features.padded) return us;
-  const { share, more } = shape.cluster > 1 ? ragged.clusters : ragged.single;
-  return share * us + more;
-}
-
-// Of Hopper's kernels where rows of C begin anywhere, so that sums leave by shared memory, from 585 plans of 1,097 random problems (2026-11-22).
-// Those of clusters do in any case.
-const ragged = { single: { share: 1.2, more: 1.8 }, clusters: { share: 0.82, more: 0.9 } };
-
-// Of Hopper's kernels, fitted by random search to a sweep over every plan of 26 matrices times 5 widths: the choice takes 1.2 % longer
-// than the best plan on average, 1.27 times at most.
-const groupModel = {
-  start: 0.5102,
-  overlap: 0.495,
-  cluster: 0.8483,
-  clusterStep: 0.0716,
-  /** Clusters are placed one after another: by their blocks, microseconds of a block. */
-  placing: { 1: 0, 2: 0.0109, 4: 0.0126, 8: 0.0106 } as Record<number, number>,
-  /** How far multiprocessors with one block more than others hold up a grid of few blocks. */
-  waves: 0.5421,
-  parts: 2.1816,
-  bytes: 21.0588e6,
-  cached: 40e6,
-  narrow: 7.5e-5,
-  memory: 4.2e6,
-  starved: 0.36e6,
-};
-
-/** Microseconds of the first tile and of each tile of the longest item; of a tile and of a block for every block of a multiprocessor. */
-interface BlockCosts {
-  readonly first: number;
-  readonly step: number;
-  readonly tile: number;
-  readonly block: number;
-}
-
-/** By rows and columns of a block. */
-const blockCosts = byExponent<readonly BlockCosts[]>({
-  64: byExponent({
-    32: { first: 0.4336, step: 0.021, tile: 0.0968, block: 0.3668 },
-    64: { first: 0.563, step: 0.0331, tile: 0.0914, block: 0.8396 },
-    128: { first: 1.119, step: 0.0712, tile: 0.1099, block: 2.0151 },
-    256: { first: 0, step: 0.0062, tile: 0.199, block: 5.724 },
-  }),
-  128: byExponent({
-    64: { first: 0.3148, step: 0.0401, tile: 0.1685, block: 1.6124 },
-    128: { first: 2.3172, step: 0.1592, tile: 0.1635, block: 2.6979 },
-    256: { first: 0.0152, step: 0.2463, tile: 0.3455, block: 6.2867 },
-  }),
-});
-
-const narrowWidth = 8;
-
-function groupTime(
-  features: SpmmFeatures,
-  tiles: TileFeatures,
-  device: PlanDevice,
-  { columns, cluster }: TileShape,
-): number {
-  const { width, batch } = features;
-  const { rows, count, items, longest, parts } = tiles;
-  const costs = blockCosts[exponentOf(rows)][exponentOf(columns)];
-  const across = Math.ceil(width / columns) * batch;
-  const blocks = items * across * cluster;
-  const steps = Math.max(1, Math.ceil(count / Math.max(1, items) / cluster));
-  const share = Math.max(1, blocks / device.multiprocessors);
-  const rounds = share + (share > 4 ? 0 : groupModel.waves * (Math.ceil(share) - share));
-  const copied = count * across * (rows + columns) * tileDepth * 2 + features.rows * width * batch * 2;
-  // What the L2 cache does not keep from one product to the next. Beside sums of 128 x 128 a cluster's blocks have room for two stages.
-  const stored = count * rows * tileDepth * 2;
-  const fromMemory = stored > groupModel.cached ? stored : 0;
-  const memoryRate = cluster > 1 && rows === 128 && columns === 128 ? groupModel.starved : groupModel.memory;
-  const us = overlapped(
-    groupModel.start,
-    groupModel.overlap,
-    costs.first + Math.ceil(longest / cluster) * costs.step,
-    rounds * (costs.block + steps * costs.tile),
-    copied / groupModel.bytes,
-    fromMemory / memoryRate,
-  );
-  const sharing = cluster > 1 ? groupModel.cluster + groupModel.clusterStep * exponentOf(cluster) : 0;
-  // Rows of B of 16 bytes are one request each, all of them of few lines where A has few columns.
-  const narrow =
-    width <= narrowWidth
-      ? count * tileDepth * groupModel.narrow * Math.sqrt(512 / Math.max(1, features.columns))
-      : 0;
-  return us + narrow + sharing + blocks * groupModel.placing[cluster] + (parts > 0 ? groupModel.parts : 0);
+  const time = shape.warps === 1 ? warpTime : hopperTilesTime;
+  return time(features, tiles, device, shape);
 }
 
 // Of the kernels of single warps, from a sweep over them alone: 4 % longer than the best plan on average, 1.2 times at most.

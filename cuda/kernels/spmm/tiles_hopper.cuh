@@ -104,6 +104,12 @@ __global__ void __launch_bounds__(Shape::kThreads, kCluster && Shape::kBlocks > 
 #endif
 }
 
+// Of the multiprocessors, those that clusters reach at once, by the binary logarithm of their blocks.
+constexpr int kReachedPercent[] = {100, 100, 86, 79};
+// Of a block's stages and sums.
+constexpr int kMostMemory = 200 * 1024;
+constexpr int kHalfMemory = 110 * 1024;
+
 template <typename T, typename Shape>
 Status launch_hopper_shape(const SpmmParams& params, const LaunchContext& context) {
   const SpmmTiles& tiles = params.tiles;
@@ -138,13 +144,13 @@ Status launch_hopper_shape(const SpmmParams& params, const LaunchContext& contex
   shape.grid_z = params.batch;
   shape.threads = Shape::kThreads;
   // Half of a multiprocessor's memory leaves room for another block, of this kernel or the next; all of it pays where blocks are few
-  // and long. Clusters do not reach every multiprocessor.
+  // and long, or where there is no room for two with two stages each.
   const int64_t longest = ceil_div(tiles.longest, cluster);
-  const int reached = context.limits->multiprocessors * (cluster > 2 ? 3 : 4) / 4;
-  const bool alone = shape.grid_x * shape.grid_y * shape.grid_z <= reached && longest > kMostStages;
+  const int64_t reached = int64_t{context.limits->multiprocessors} * kReachedPercent[p.cluster_log2] / 100;
+  const bool few = shape.grid_x * shape.grid_y * shape.grid_z <= reached && longest > kMostStages;
   const int sent = cluster == 1 ? 0 : Shape::kSumBytes;
-  const int memory = (alone ? 200 : 110) * 1024 - sent;
-  const int fitting = std::max(Shape::kStageBytes > 40 * 1024 ? 4 : 2, memory / Shape::kStageBytes);
+  const bool alone = few || Shape::kBlocks == 1 || (kHalfMemory - sent) / Shape::kStageBytes < 2;
+  const int fitting = ((alone ? kMostMemory : kHalfMemory) - sent) / Shape::kStageBytes;
   p.stages = static_cast<int32_t>(std::max<int64_t>(1, std::min<int64_t>({longest, fitting, kMostStages})));
   // A block's sums lie where the stages were before they leave for others, or for ragged rows of C.
   const bool shares_sums = cluster > 1 || !p.out.whole;
