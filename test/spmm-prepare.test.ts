@@ -117,7 +117,7 @@ describe('prepare', () => {
     expect(a.prepare({ n: 128 })).toBe('strips');
     expect(runs(128)).toBe('strips');
     expect(a.prepare({ n: 128 })).toBe('strips');
-    expect(runs(124)).toBe('row-group');
+    expect(runs(132)).toBe('row-group');
   });
 
   test('a recorded copy follows its values, and outlives the matrix', async () => {

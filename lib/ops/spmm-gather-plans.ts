@@ -5,7 +5,7 @@ import type { RowBins } from '../formats/row-bins.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { type MemoryTimes, memoryTimes } from './spmm-memory.js';
-import { type Placed, placedGroup } from './spmm-occupancy.js';
+import { groupBlocks, type Placed, placedGroup } from './spmm-occupancy.js';
 import { piecesShare, piecesTime, sectorsShare } from './spmm-pieces.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { exponentOf, overlapped } from './times.js';
@@ -17,28 +17,34 @@ import { wholeVector } from './vectors.js';
 //   gather       bytes of B that the first cache sends; of float32 those that it has not, too
 //   compulsory   operands from and to memory
 //   distant      rows of B from far parts of the L2 cache
+// From likely plans of 1,170 problems, most of them of few rows and many columns, and the benchmark's choices (2026-11-22): the choice among
+// row groups takes 3.2 % longer than the fastest, 5 % of them more than 15 %. Fitted to every other problem, 3.6 % and 6 % of the rest.
 const model = {
-  start: 0.8928,
-  overlap: 0.234,
-  round: 0.2771,
+  start: 0.8934,
+  overlap: 0.24,
+  round: 0.2963,
   // Nanoseconds of a multiprocessor: a chunk, the lines of 128 bytes that a warp touches for it in B (a quarter of them), a warp, a
   // step of its shuffles.
-  chunk: { float32: 11.02, float16: 16.79, bfloat16: 16.79 },
+  chunk: { float32: 13.22, float16: 18.65, bfloat16: 18.65 },
   /** Of lanes that load single ones of several columns. */
-  singleChunk: 8.708,
-  lines: 0.5446,
-  warp: 20.78,
-  shuffle: 0.5525,
-  sharing: 0.1967,
+  singleChunk: 11.23,
+  lines: 0.5368,
+  warp: 20.26,
+  shuffle: 0.46,
+  sharing: 0.1871,
   /** Of float32: warps of a row that end apart, where columns are few, or warps many without them. */
-  sharedRow: 1.089,
-  enoughWarps: 23.58,
+  sharedRow: 1.171,
+  enoughWarps: 151.6,
   // A chunk of each further row of a warp: of float32 over eight lanes and more, and of any over fewer.
-  otherRow: 1.504,
-  otherNarrowRow: 0.2854,
-  firstCache: { rates: { float32: 141_600, float16: 326_500, bfloat16: 326_500 }, least: 15.84 },
+  otherRow: 1.254,
+  otherNarrowRow: 0.02485,
+  firstCache: { rates: { float32: 183_900, float16: 126_500, bfloat16: 126_500 }, least: 15.84 },
+  gather: 1.072,
   distant: 0.9405,
   shortRows: 1.111,
+  /** How far multiprocessors with a block more than others hold up the rest, and by how much more work they can have. */
+  uneven: 0.414,
+  mostUneven: 3,
   split: {
     entry: 0.2241,
     perEntry: 7.322,
@@ -191,6 +197,12 @@ export const groupTime = (
   memory = memoryTimes(features),
 ): number => groupPlaced(features, device, plan, memory).us;
 
+/** By how much longer multiprocessors take that have so many blocks each on average. */
+function unevenTime(blocks: number): number {
+  const most = blocks > 0 ? Math.ceil(blocks) / blocks : 1;
+  return 1 + model.uneven * (Math.min(model.mostUneven, most) - 1);
+}
+
 /** Where the blocks of no other kernel are beside theirs. */
 function groupTimeAlone(
   features: SpmmFeatures,
@@ -213,12 +225,17 @@ function groupTimeAlone(
     roundsOf(stored / Math.max(1, rows), splits * warps) * (chunk + (model.lines * lines) / 4 + others) +
     model.warp +
     model.shuffle * exponentOf(splits) * vector;
+  const uneven = unevenTime(groupBlocks(features, plan) / device.multiprocessors);
   const us = overlapped(
     model.start,
     model.overlap,
     roundsOf(longestRow, splits * warps) * model.round,
-    (totalWarps * nanoseconds) / (1000 * device.multiprocessors),
-    Math.max(firstCacheTime(plan, features, columnTiles, device, model.firstCache, 4 + bytes), memory.gather),
+    (uneven * totalWarps * nanoseconds) / (1000 * device.multiprocessors),
+    uneven *
+      Math.max(
+        firstCacheTime(plan, features, columnTiles, device, model.firstCache, 4 + bytes),
+        model.gather * memory.gather,
+      ),
     memory.compulsory,
     model.distant * memory.distant * distantShare(features) * sectorsShare(plan, features),
   );

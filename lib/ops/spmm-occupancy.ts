@@ -30,6 +30,12 @@ function groupGrid({ rows, width, batch }: SpmmFeatures, plan: SpmmPlan): Grid {
   return { across, tiles: Math.ceil(width / (lanes * vector)) * batch };
 }
 
+/** @internal Of row groups, unbundled. */
+export function groupBlocks(features: SpmmFeatures, plan: SpmmPlan): number {
+  const { across, tiles } = groupGrid(features, plan);
+  return across * tiles;
+}
+
 const blockWarps = ({ warps }: SpmmPlan): number => Math.max(leastWarps, warps);
 
 /** @internal Of row groups. */
@@ -67,19 +73,18 @@ export function groupBundle(
 // `fewLoad`; what the empty part of a last wave costs; in float32 what dense rows of A save that share rows of B, by the density; what
 // blocks that the next kernel crowds take longer, by the room; and what bundles save, and cost where rows differ in length: they wait.
 const placing = {
-  startUs: 1.53,
-  crowded: 0.863,
-  wave: 0.212,
-  few: 0.154,
-  fewLoad: 1.72,
-  bundled: 0.00934,
-  narrowWave: 0.042,
-  narrow: 0.0182,
-  dense: 0.476,
-  denser: 0.132,
-  denseNarrow: 0.463,
-  large: 0.0967,
-  uneven: 0.0671,
+  startUs: 1.58,
+  crowded: 0.455,
+  wave: 0.103,
+  few: 0.232,
+  fewLoad: 1.829,
+  bundled: 0.0051,
+  narrow: 0.0122,
+  dense: 0.228,
+  denser: 0.155,
+  denseNarrow: 0.43,
+  large: 0.0296,
+  uneven: 0.0234,
   worthIt: 0.98,
 };
 
@@ -101,8 +106,7 @@ export function placedGroup(features: SpmmFeatures, device: PlanDevice, plan: Sp
   const narrow = 5 - exponentOf(plan.lanes);
   const density = dtype === 'float32' ? Math.min(0.3, stored / Math.max(1, rows * columns)) : 0;
   const dense = Math.max(0, placing.dense - placing.denseNarrow * narrow) * density;
-  const alone =
-    us + beyond * ((placing.wave + placing.narrowWave * narrow) * empty - placing.few * few - dense);
+  const alone = us + beyond * (placing.wave * empty - placing.few * few - dense);
   const bundle = groupBundle(features, device, plan, grid, occupancy);
   if (bundle === 1) return { us: alone, bundle };
   const even = evenness(features);

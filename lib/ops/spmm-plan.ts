@@ -1,9 +1,7 @@
 // Which kernel of spmm runs, with which parameters: a pure function of the problem and the device. Times are expected
-// microseconds on an H200, replayed from a graph. The constants of the models, but those of tiles of half types, were fitted together by
-// random search to the likely plans of 1,671 problems (2026-11-21): the benchmark's matrices with 1 to 512 columns, and random ones; panels and
-// float32 tiles, which had been fitted to sweeps over every plan of theirs, were only scaled. What is chosen takes 2.7 % longer than the fastest
-// plan on average, which is in part what two measurements differ by, and 1.7 times at most; the estimates of plans near the fastest are off
-// by 15 % (root mean square).
+// microseconds on an H200, replayed from a graph. The constants of the models were fitted together by random search to the likely plans of 1,671
+// problems (2026-11-21), the benchmark's matrices with 1 to 512 columns, and random ones; panels and float32 tiles, which had been fitted to sweeps
+// over every plan of theirs, were only scaled. Those of row groups, streams of one column and tiles of half types were fitted again (2026-11-22).
 
 import { type SpmmPlan, type SpmmVariant, spmmPlan } from '../backends/calls/spmm.js';
 import type { RowBins } from '../formats/row-bins.js';
