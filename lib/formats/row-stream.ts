@@ -196,18 +196,16 @@ export function streamRows(rowPointers: Int32Array, steps: Uint8Array): StreamTa
 const blockEntries = 1024;
 /** A row of more rounds is cut: to add up its segments takes as long as a few rounds of one block. */
 const mostRounds = 8;
+/** Rounds of a segment, so that many blocks share a long row; where there are enough for all multiprocessors twice, fewer segments are better. */
 const segmentRounds = 2;
+const manyEntries = 2 ** 21;
 
 /** @internal Shares for blocks that compute one column. */
 export function streamColumn(rowPointers: Int32Array): StreamTable {
   const rows = rowPointers.length - 1;
+  const rounds = rowPointers[rows] > manyEntries ? mostRounds : segmentRounds;
   // A chunk of four entries may begin before the row.
-  const items = new Items(
-    rowPointers,
-    blockEntries - 4,
-    mostRounds * blockEntries,
-    segmentRounds * blockEntries,
-  );
+  const items = new Items(rowPointers, blockEntries - 4, mostRounds * blockEntries, rounds * blockEntries);
   for (let row = 0; row < rows; ) {
     const first = rowPointers[row];
     const most = first - (first % 4) + blockEntries;

@@ -17,33 +17,31 @@ import { wholeVector } from './vectors.js';
 //   gather       bytes of B that the first cache sends; of float32 those that it has not, too
 //   compulsory   operands from and to memory
 //   distant      rows of B from far parts of the L2 cache
-// From likely plans of 1,170 problems, most of them of few rows and many columns, and the benchmark's choices (2026-11-22): the choice among
-// row groups takes 3.2 % longer than the fastest, 5 % of them more than 15 %. Fitted to every other problem, 3.6 % and 6 % of the rest.
+// From likely plans of 1,223 problems, most of them of few rows and many columns, and the benchmark's choices (2026-11-22): the choice among
+// row groups takes 3.1 % longer than the fastest, 5 % of them more than 15 %. Fitted to every other problem, 3.6 % and 6 % of the rest.
 const model = {
-  start: 0.8934,
-  overlap: 0.24,
-  round: 0.2963,
+  start: 0.8741,
+  overlap: 0.2394,
+  round: 0.2964,
   // Nanoseconds of a multiprocessor: a chunk, the lines of 128 bytes that a warp touches for it in B (a quarter of them), a warp, a
   // step of its shuffles.
-  chunk: { float32: 13.22, float16: 18.65, bfloat16: 18.65 },
+  chunk: { float32: 13.37, float16: 18.59, bfloat16: 18.59 },
   /** Of lanes that load single ones of several columns. */
-  singleChunk: 11.23,
-  lines: 0.5368,
-  warp: 20.26,
-  shuffle: 0.46,
-  sharing: 0.1871,
-  /** Of float32: warps of a row that end apart, where columns are few, or warps many without them. */
-  sharedRow: 1.171,
-  enoughWarps: 151.6,
-  // A chunk of each further row of a warp: of float32 over eight lanes and more, and of any over fewer.
-  otherRow: 1.254,
-  otherNarrowRow: 0.02485,
-  firstCache: { rates: { float32: 183_900, float16: 126_500, bfloat16: 126_500 }, least: 15.84 },
-  gather: 1.072,
+  singleChunk: 11.14,
+  lines: 0.6655,
+  warp: 20.06,
+  shuffle: 0.4362,
+  sharing: 0.2262,
+  /** Of float32: warps of a row that end apart, where columns are few. */
+  sharedRow: 1.211,
+  /** A chunk of each further row of a warp, of float32 over eight lanes and more. */
+  otherRow: 1.206,
+  firstCache: { rates: { float32: 172_700, float16: 104_300, bfloat16: 104_300 }, least: 15.84 },
+  gather: 1.051,
   distant: 0.9405,
   shortRows: 1.111,
   /** How far multiprocessors with a block more than others hold up the rest, and by how much more work they can have. */
-  uneven: 0.414,
+  uneven: 0.4359,
   mostUneven: 3,
   split: {
     entry: 0.2241,
@@ -218,7 +216,7 @@ function groupTimeAlone(
   const totalWarps = Math.ceil((rows * lanes * splits) / 32) * warps * columnTiles;
   const lines = linesOf(plan);
   // Rows that share a warp wait for each other, and load entries from lines of their own.
-  const otherRow = lanes < 8 ? model.otherNarrowRow : dtype === 'float32' ? model.otherRow : 0;
+  const otherRow = lanes >= 8 && dtype === 'float32' ? model.otherRow : 0;
   const others = otherRow * (32 / (lanes * splits) - 1);
   const chunk = vector === 1 && width > 1 ? model.singleChunk : model.chunk[dtype];
   const nanoseconds =
@@ -243,8 +241,7 @@ function groupTimeAlone(
   const waiting = memory.distant > 0 && stored <= 8 * rows && width * bytes >= 256 ? model.shortRows : 1;
   const corrected = us * waiting * piecesShare(plan, features) * narrowShare(plan, features);
   if (warps === 1) return corrected;
-  const alone = totalWarps / warps >= device.multiprocessors * model.enoughWarps;
-  const shared = dtype === 'float32' && (width <= 8 || alone) ? model.sharedRow : 1;
+  const shared = dtype === 'float32' && width <= 8 ? model.sharedRow : 1;
   return corrected * shared + model.sharing;
 }
 

@@ -68,23 +68,24 @@ export function groupBundle(
   return bundleOf(occupancy, grid, multiprocessors, mostWarps / blockWarps(plan));
 }
 
-// How row groups fill multiprocessors, from all likely plans of 1,948 random problems and two of each of the benchmark's (2026-11-22). Shares of
+// How row groups fill multiprocessors, fitted with their times (2026-11-22). Shares of
 // the time beyond `startUs`, some of them for each power of two of lanes below 32 (`narrow`): what few blocks save, below a load of
 // `fewLoad`; what the empty part of a last wave costs; in float32 what dense rows of A save that share rows of B, by the density; what
 // blocks that the next kernel crowds take longer, by the room; and what bundles save, and cost where rows differ in length: they wait.
 const placing = {
-  startUs: 1.58,
-  crowded: 0.455,
-  wave: 0.103,
-  few: 0.232,
-  fewLoad: 1.829,
-  bundled: 0.0051,
-  narrow: 0.0122,
-  dense: 0.228,
-  denser: 0.155,
-  denseNarrow: 0.43,
-  large: 0.0296,
-  uneven: 0.0234,
+  startUs: 1.575,
+  crowded: 0.493,
+  wave: 0.0874,
+  few: 0.25,
+  fewLoad: 1.768,
+  bundled: 0.0054,
+  narrowWave: 0.0278,
+  narrow: 0.0117,
+  dense: 0.111,
+  denser: 0.0901,
+  denseNarrow: 0.405,
+  large: 0.0306,
+  uneven: 0.0291,
   worthIt: 0.98,
 };
 
@@ -106,7 +107,8 @@ export function placedGroup(features: SpmmFeatures, device: PlanDevice, plan: Sp
   const narrow = 5 - exponentOf(plan.lanes);
   const density = dtype === 'float32' ? Math.min(0.3, stored / Math.max(1, rows * columns)) : 0;
   const dense = Math.max(0, placing.dense - placing.denseNarrow * narrow) * density;
-  const alone = us + beyond * (placing.wave * empty - placing.few * few - dense);
+  const alone =
+    us + beyond * ((placing.wave + placing.narrowWave * narrow) * empty - placing.few * few - dense);
   const bundle = groupBundle(features, device, plan, grid, occupancy);
   if (bundle === 1) return { us: alone, bundle };
   const even = evenness(features);

@@ -1,6 +1,7 @@
 // Plans of spmm's kernels that share out entries, and their expected microseconds on an H200, for lib/ops/spmm-plan.ts.
 
 import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
+import { evenness } from '../planning/occupancy.js';
 import { mostInGrid } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
 import type { DenseOperands, LaneColumns } from './spmm-gather-plans.js';
@@ -65,37 +66,46 @@ const model = {
   near: 1.083,
 };
 
-// Of one column, from 232 times of 116 windows and graphs and those of the benchmark's (2026-11-22). A million entries where elements of B are in
-// the cache of the multiprocessor, or beside them where they are not, and rows; a round of 1,024 entries of a long row. Where stretches hold more
-// rows than warps take, each doubling of them, and each doubling of the longest row over the mean; each doubling of the segments.
+// Of one column, from 204 times of 102 windows and graphs and 31 of the benchmark's (2026-11-22), which it is 0.15 off (root mean square). A million
+// entries where elements of B are in the cache of the multiprocessor, or beside them where they are not, and rows; a round of 1,024 entries of
+// a long row. Where stretches hold more rows than warps take, each doubling of them, and each doubling of the longest row over the mean; each
+// doubling of the segments. `even` and `evenEntries`, the more even rows are: columns of weights are scattered, those of windows are not.
 const columnModel = {
-  start: 1.72,
-  near: 1.48,
+  start: 1.71,
   entries: 0.8,
-  rows: 6.05,
-  round: 0.307,
-  overlap: 0.474,
-  doubledRows: 0.337,
-  uneven: 0.071,
-  doubledSegments: 0.218,
+  near: 1.41,
+  even: 0.256,
+  evenEntries: { float32: 1.61, float16: 0.406, bfloat16: 0.406 },
+  rows: 4.08,
+  round: 0.336,
+  overlap: 0.345,
+  doubledRows: 0.287,
+  uneven: 0.093,
+  doubledSegments: 0.243,
 };
 /** Rows of a stretch that warps take, and so many doublings of it at most. */
 const rowsOfWarps = 32;
 const mostDoublings = 3;
 
 function columnTime(features: SpmmFeatures, memory: MemoryTimes): number {
-  const { rows, stored, longestRow, batch } = features;
+  const { dtype, rows, stored, longestRow, batch } = features;
   const { column } = features.bins as NonNullable<SpmmFeatures['bins']>;
-  const { near, entries, rows: perRow, round, overlap, doubledRows, uneven, doubledSegments } = columnModel;
+  const { start, entries, near, even, evenEntries, round, doubledRows, uneven, doubledSegments } =
+    columnModel;
   const millions = (batch * stored) / 1e6;
-  const gathered = Math.max(near * millions, entries * millions + memory.elements);
+  const evenRows = evenness(features);
+  const gathered = Math.max(
+    (near + evenEntries[dtype] * evenRows) * millions,
+    entries * millions + memory.elements,
+  );
+  const ofRows = (columnModel.rows * batch * rows) / 1e6;
   const rounds = round * Math.max(0, Math.ceil(column.longest / 1024) - 1);
-  const us = overlapped(columnModel.start, overlap, gathered + (perRow * batch * rows) / 1e6, rounds);
   const segments = column.segments > 0 ? doubledSegments * Math.log2(column.segments) : 0;
+  const us = overlapped(start, columnModel.overlap, gathered + ofRows, rounds) + even * evenRows + segments;
   const doublings = Math.log2(rows / Math.max(1, column.items * rowsOfWarps));
-  if (!(doublings > 0)) return us + segments;
+  if (!(doublings > 0)) return us;
   const longest = Math.log2(Math.max(1, (longestRow * rows) / Math.max(1, stored)));
-  return us + segments + doubledRows * Math.min(mostDoublings, doublings) + uneven * longest;
+  return us + doubledRows * Math.min(mostDoublings, doublings) + uneven * longest;
 }
 
 /** @internal */

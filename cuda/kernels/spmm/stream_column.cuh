@@ -6,8 +6,8 @@
 //               rows      | a warp each, where they are at most 32; else a lane each, and then those of more than 32 entries a warp each |
 //
 //           Rows longer than that come first, a block each, in rounds of 1024 entries; past 8192 they are cut into segments of two
-//           rounds, which a second kernel adds.
-// Memory    shared: 8.3 KiB; 32 registers, for full occupancy
+//           rounds, or of eight where entries are many, which a second kernel adds.
+// Memory    shared: 6.2 KiB; 32 registers, for full occupancy
 // Roofline  nnz (bytes of val + 4) + a sector of 32 bytes for each entry whose element of b is not near: bound by the L2 cache
 // Numerics  float32 sums in a fixed order: bitwise repeatable. |error| <= (nnz of the row + 2) 2^-24 sum |a b|, then one rounding
 // Requires  col and items 16-byte aligned; rows of b less than 4 GiB apart
@@ -46,7 +46,7 @@ template <typename T>
 __global__ void __launch_bounds__(kColumnThreads, kColumnBlocks)
     spmm_stream_column_kernel(const StreamParams<T> p, const int32_t* row_ptr) {
   __shared__ alignas(16) float products[kColumnEntries];
-  __shared__ int starts[kColumnEntries + 1];  // of rows, in `products`
+  __shared__ uint16_t starts[kColumnEntries + 1];  // of rows, in `products`
   __shared__ int long_rows[kColumnEntries / kWarpSize];
   __shared__ int long_count;
   const int thread = threadIdx.x;
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kColumnThreads, kColumnBlocks)
   const int rows = item.w;
   row_ptr += item.z;
 #pragma unroll 4
-  for (int row = thread; row <= rows; row += kColumnThreads) starts[row] = row_ptr[row] - base;
+  for (int row = thread; row <= rows; row += kColumnThreads) starts[row] = static_cast<uint16_t>(row_ptr[row] - base);
   if (thread == 0) long_count = 0;
   follow_previous_kernel(p.alone);
   if (at < last) {
