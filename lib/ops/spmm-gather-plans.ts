@@ -37,6 +37,7 @@ const model = {
   /** A chunk of each further row of a warp, of float32 over eight lanes and more. */
   otherRow: 1.206,
   firstCache: { rates: { float32: 172_700, float16: 104_300, bfloat16: 104_300 }, least: 15.84 },
+  /** Of what rows of B in float32 take from the L2 cache. */
   gather: 1.051,
   distant: 0.9405,
   shortRows: 1.111,

@@ -93,8 +93,8 @@ function fillingOf(
   return { stages, load: blocks / (within * resident) };
 }
 
-/** Waves in which the longest item takes its time. */
-const wavesOf = (load: number): number =>
+/** Of how many times its own the longest item takes, where the card holds less than all blocks at once. */
+const timesOfLongest = (load: number): number =>
   load <= 1 ? 1 : 1 + model.nextWave * (load < 4 ? Math.ceil(load) - 1 : load - 0.5);
 
 const narrowWidth = 8;
@@ -127,7 +127,7 @@ export function hopperTilesTime(
     overlapped(
       model.start,
       model.overlap,
-      (costs.first + sums + longest * step) * wavesOf(load),
+      (costs.first + sums + longest * step) * timesOfLongest(load),
       rounds * (costs.block + model.sumsShare * sums + steps * costs.tile),
       copied / model.bytes,
       stored > model.cached ? stored / model.memory : 0,

@@ -68,10 +68,10 @@ export function groupBundle(
   return bundleOf(occupancy, grid, multiprocessors, mostWarps / blockWarps(plan));
 }
 
-// How row groups fill multiprocessors, fitted with their times (2026-11-22). Shares of
-// the time beyond `startUs`, some of them for each power of two of lanes below 32 (`narrow`): what few blocks save, below a load of
-// `fewLoad`; what the empty part of a last wave costs; in float32 what dense rows of A save that share rows of B, by the density; what
-// blocks that the next kernel crowds take longer, by the room; and what bundles save, and cost where rows differ in length: they wait.
+// How row groups fill multiprocessors, fitted with the rest of their times (2026-11-22). Shares of the time beyond `startUs`, some of them for
+// each power of two of lanes below 32 (`narrow`): what few blocks save, below a load of `fewLoad`; what the empty part of a last wave costs; in
+// float32 what dense rows of A save that share rows of B, by the density; what blocks that the next kernel crowds take longer, by the room;
+// and what bundles save, and cost where rows differ in length: they wait.
 const placing = {
   startUs: 1.575,
   crowded: 0.493,
