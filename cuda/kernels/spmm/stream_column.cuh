@@ -1,6 +1,6 @@
 // SpMM, CSR of uneven rows times one column.        c[i] = alpha sum_p val[p] b[col[p]] + beta c[i]
 // Layout    A: row_ptr[m+1], col/val[nnz];  b [k];  c [m];  items [count]: first and past the last entry, row or ~slot, rows
-// Tiling    a block takes a stretch of whole rows with at most 1024 entries, counted from the multiple of four before the first one:
+// Tiling    a block takes a stretch of at most 1024 whole rows and 1024 entries, counted from the multiple of four before the first one:
 //
 //               entries   | 4 a thread, products to shared memory |
 //               rows      | a warp each, where they are at most 32; else a lane each, and then those of more than 32 entries a warp each |
