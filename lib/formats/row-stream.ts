@@ -82,7 +82,7 @@ class Items {
   #stretch = 0;
 
   /** Long rows have more than `least` entries; those of more than `limit` are cut into segments of `segment`. */
-  constructor(rowPointers: Int32Array, least: number, limit: number, segment: number) {
+  constructor(rowPointers: Int32Array, least: number, limit: number, segment = limit) {
     const rows = rowPointers.length - 1;
     const stored = rowPointers[rows];
     const mostCut = Math.min(rows, Math.floor(stored / limit));
@@ -144,7 +144,7 @@ export function streamRows(rowPointers: Int32Array, steps: Uint8Array): StreamTa
   const most = stretchEntries(rowPointers[rows]);
   // Rows are stored, which takes as long as to load a row of B.
   const mostRows = most / 2;
-  const items = new Items(rowPointers, most, mostStretches * most, mostStretches * most);
+  const items = new Items(rowPointers, most, mostStretches * most);
   let open = false;
   let first = 0;
   let past = 0;
@@ -192,8 +192,8 @@ export function streamRows(rowPointers: Int32Array, steps: Uint8Array): StreamTa
   return items.finish();
 }
 
-/** As kColumnEntries of cuda/kernels/spmm/config.h: what a block takes, from a multiple of four entries on. */
-const blockEntries = 1024;
+/** @internal As kColumnEntries of cuda/kernels/spmm/config.h: what a block takes, from a multiple of four entries on. */
+export const blockEntries = 1024;
 /** A row of more rounds is cut: to add up its segments takes as long as a few rounds of one block. */
 const mostRounds = 8;
 /** Rounds of a segment, so that many blocks share a long row; where there are enough for all multiprocessors twice, fewer segments are better. */

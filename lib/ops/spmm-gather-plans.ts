@@ -2,10 +2,11 @@
 
 import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
 import type { RowBins } from '../formats/row-bins.js';
+import type { Grid } from '../planning/occupancy.js';
 import { mostInGrid, type PlanDevice } from '../planning/plan-device.js';
 import { dtypeInfo, type FloatDType } from '../tensor/dtype.js';
 import { type MemoryTimes, memoryTimes } from './spmm-memory.js';
-import { groupBlocks, type Placed, placedGroup } from './spmm-occupancy.js';
+import { groupGrid, type Placed, placedGroup } from './spmm-occupancy.js';
 import { piecesShare, piecesTime, sectorsShare } from './spmm-pieces.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import { exponentOf, overlapped } from './times.js';
@@ -181,12 +182,16 @@ export function groupPlans(operands: DenseOperands): readonly SpmmPlan[] {
 }
 
 /** @internal The time of row groups, and how many of their blocks make one. */
-export const groupPlaced = (
+export function groupPlaced(
   features: SpmmFeatures,
   device: PlanDevice,
   plan: SpmmPlan,
   memory = memoryTimes(features),
-): Placed => placedGroup(features, device, plan, groupTimeAlone(features, device, plan, memory));
+): Placed {
+  const grid = groupGrid(features, plan);
+  const us = groupTimeAlone(features, device, plan, grid, memory);
+  return placedGroup(features, device, plan, grid, us);
+}
 
 /** @internal */
 export const groupTime = (
@@ -207,13 +212,12 @@ function groupTimeAlone(
   features: SpmmFeatures,
   device: PlanDevice,
   plan: SpmmPlan,
+  { across, tiles: columnTiles }: Grid,
   memory: MemoryTimes,
 ): number {
-  const { dtype, rows, stored, longestRow, width, batch } = features;
+  const { dtype, rows, stored, longestRow, width } = features;
   const { vector, lanes, splits, warps } = plan;
   const bytes = dtypeInfo[dtype].bytes;
-  const tile = lanes * vector;
-  const columnTiles = Math.ceil(width / tile) * batch;
   const totalWarps = Math.ceil((rows * lanes * splits) / 32) * warps * columnTiles;
   const lines = linesOf(plan);
   // Rows that share a warp wait for each other, and load entries from lines of their own.
@@ -224,7 +228,7 @@ function groupTimeAlone(
     roundsOf(stored / Math.max(1, rows), splits * warps) * (chunk + (model.lines * lines) / 4 + others) +
     model.warp +
     model.shuffle * exponentOf(splits) * vector;
-  const uneven = unevenTime(groupBlocks(features, plan) / device.multiprocessors);
+  const uneven = unevenTime((across * columnTiles) / device.multiprocessors);
   const us = overlapped(
     model.start,
     model.overlap,

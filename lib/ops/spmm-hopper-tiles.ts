@@ -4,7 +4,7 @@ import { tileDepth } from '../backends/calls/spmm.js';
 import { multiprocessorMemory, type PlanDevice, reservedBytes } from '../planning/plan-device.js';
 import type { SpmmFeatures } from './spmm-plan.js';
 import type { TileFeatures, TileShape } from './spmm-tiles-plan.js';
-import { byExponent, exponentOf, overlapped, shareBetween } from './times.js';
+import { byExponent, exponentOf, overlapped, shareBetween, wavesOf } from './times.js';
 
 /** Of a block. */
 interface Shape {
@@ -93,10 +93,6 @@ function fillingOf(
   return { stages, load: blocks / (within * resident) };
 }
 
-/** Of how many times its own the longest item takes, where the card holds less than all blocks at once. */
-const timesOfLongest = (load: number): number =>
-  load <= 1 ? 1 : 1 + model.nextWave * (load < 4 ? Math.ceil(load) - 1 : load - 0.5);
-
 const narrowWidth = 8;
 
 /** @internal */
@@ -121,13 +117,14 @@ export function hopperTilesTime(
   const { near, far, nearBytes, farBytes } = model.stage;
   const distance = shareBetween(stored + features.columns * width * 2, nearBytes, farBytes);
   const { stages, load } = fillingOf(rows, shape, blocks, longest, multiprocessors);
+  const laterWaves = Math.max(1, wavesOf(load)) - 1;
   const step = Math.max(costs.step, (near + (far - near) * distance) / stages);
   const sums = cluster > 1 ? (model.sums * rows * columns) / (128 * 128) : 0;
   const us =
     overlapped(
       model.start,
       model.overlap,
-      (costs.first + sums + longest * step) * timesOfLongest(load),
+      (costs.first + sums + longest * step) * (1 + model.nextWave * laterWaves),
       rounds * (costs.block + model.sumsShare * sums + steps * costs.tile),
       copied / model.bytes,
       stored > model.cached ? stored / model.memory : 0,

@@ -23,17 +23,12 @@ function residentStreams({ vector, piece, lanes }: SpmmPlan, half: boolean): num
   return vector === 8 && (piece === 1 || !half) ? 8 : 10;
 }
 
-function groupGrid({ rows, width, batch }: SpmmFeatures, plan: SpmmPlan): Grid {
+/** @internal Of row groups, unbundled. */
+export function groupGrid({ rows, width, batch }: SpmmFeatures, plan: SpmmPlan): Grid {
   const { vector, lanes, splits, warps } = plan;
   const rowsOfWarp = 32 / (lanes * splits);
   const across = Math.ceil(rows / ((blockWarps(plan) / warps) * rowsOfWarp));
   return { across, tiles: Math.ceil(width / (lanes * vector)) * batch };
-}
-
-/** @internal Of row groups, unbundled. */
-export function groupBlocks(features: SpmmFeatures, plan: SpmmPlan): number {
-  const { across, tiles } = groupGrid(features, plan);
-  return across * tiles;
 }
 
 const blockWarps = ({ warps }: SpmmPlan): number => Math.max(leastWarps, warps);
@@ -96,9 +91,14 @@ export interface Placed {
 }
 
 /** @internal Row groups that take `us` by what they read and compute: beside those of the next kernel, bundled where that is faster. */
-export function placedGroup(features: SpmmFeatures, device: PlanDevice, plan: SpmmPlan, us: number): Placed {
+export function placedGroup(
+  features: SpmmFeatures,
+  device: PlanDevice,
+  plan: SpmmPlan,
+  grid: Grid,
+  us: number,
+): Placed {
   const { dtype, rows, columns, stored } = features;
-  const grid = groupGrid(features, plan);
   const occupancy = groupOccupancy(features, device.multiprocessors, plan, grid);
   const load = (grid.across * grid.tiles) / (device.multiprocessors * occupancy.resident);
   const beyond = Math.max(0, us - placing.startUs);

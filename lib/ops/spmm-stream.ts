@@ -1,6 +1,7 @@
 // Plans of spmm's kernels that share out entries, and their expected microseconds on an H200, for lib/ops/spmm-plan.ts.
 
 import { type SpmmPlan, spmmPlan } from '../backends/calls/spmm.js';
+import { blockEntries } from '../formats/row-stream.js';
 import { evenness } from '../planning/occupancy.js';
 import { mostInGrid } from '../planning/plan-device.js';
 import { dtypeInfo } from '../tensor/dtype.js';
@@ -83,7 +84,7 @@ const columnModel = {
   uneven: 0.093,
   doubledSegments: 0.243,
 };
-/** Rows of a stretch that warps take, and so many doublings of it at most. */
+/** Rows of a stretch that warps take (kFewRows of cuda/kernels/spmm/config.h), and so many doublings of it at most. */
 const rowsOfWarps = 32;
 const mostDoublings = 3;
 
@@ -99,7 +100,7 @@ function columnTime(features: SpmmFeatures, memory: MemoryTimes): number {
     entries * millions + memory.elements,
   );
   const ofRows = (columnModel.rows * batch * rows) / 1e6;
-  const rounds = round * Math.max(0, Math.ceil(column.longest / 1024) - 1);
+  const rounds = round * Math.max(0, Math.ceil(column.longest / blockEntries) - 1);
   const segments = column.segments > 0 ? doubledSegments * Math.log2(column.segments) : 0;
   const us = overlapped(start, columnModel.overlap, gathered + ofRows, rounds) + even * evenRows + segments;
   const doublings = Math.log2(rows / Math.max(1, column.items * rowsOfWarps));
