@@ -214,6 +214,12 @@ describe('selectSddmm', () => {
     expect(placing(plan, long, { ...h200, clusters: false })).toEqual([false, 1]);
     expect(sddmmTime(long, h200, plan)).toBeGreaterThan(0.8 * 31.3);
     expect(sddmmTime(long, h200, plan)).toBeLessThan(1.2 * 31.3);
+    // uniform-4096-98%, k = 128, float16: eight blocks of nine, 13.0 us by themselves, 11.4 in a bundle. Five of nine gain nothing.
+    const narrow = { ...none, variant: 'rows', vector: 8, lanes: 4 } as const;
+    const sparse = features({ stored: 336_098, longestRow: 120 });
+    expect(sddmmOccupancy(sparse, multiprocessors, narrow)).toEqual({ blocks: 8, resident: 9 });
+    expect(placing(narrow, sparse)).toEqual([false, 8]);
+    expect(placing(narrow, { ...sparse, rows: 2640, stored: 216_000 })).toEqual([false, 1]);
     // Twice the blocks leave no room, half of them room enough, and short kernels lose more than they gain.
     for (const splits of [2, 4, 8]) expect(placing({ ...plan, splits })).toEqual([false, 1]);
     expect(placing(plan, { ...long, rows: 1024 })).toEqual([false, 1]);

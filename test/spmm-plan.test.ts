@@ -139,6 +139,32 @@ describe('selectSpmm', () => {
     expect(Object.keys(chosen)).toEqual(Object.keys(plan));
   });
 
+  test('shares out the entries of one column where rows are uneven', () => {
+    // A window of 9,073 tokens, 27 of them global: 5.1 us as a stream, of which 7.3 were expected, 5.9 by bins.
+    const pattern = { rows: 9073, columns: 9073, stored: 733_104, longestRow: 9073, stripSpan: 9073 };
+    const atLeast = [9532, 9532, 9532, 9532, 9532, 9528, 486, 486, 486, 459];
+    const long = { segments: 135, longRows: 27, blockItems: 135, warpItems: 0, longest: 2048 };
+    const column = { items: 638, ...long, stretch: 1000, at: 0 };
+    const bins = { items: 9532, segments: 486, limit: 512, atLeast, stream: column, column };
+    const operands = { dtype: 'float32', width: 1, vectors: false, pairs: false } as const;
+    const { plan, candidates } = selectSpmm(features({ ...pattern, ...operands, bins }), h200);
+    expect(plan.variant).toBe('stream');
+    const us = candidates.find(({ variant }) => variant === 'stream')?.us;
+    expect(us).toBeGreaterThan(0.85 * 5.1);
+    expect(us).toBeLessThan(1.15 * 5.1);
+  });
+
+  test('knows how many clusters a card holds at once, and how far their operands are', () => {
+    // 512x16384, a tenth stored, 512 columns: 30.0 us by clusters of four blocks, 62.4 by those of eight, for which 17.7 were expected.
+    const tiles = { rows: 128, count: 1024, items: 4, longest: 256, parts: 0, most: 256 } as const;
+    const pattern = { rows: 512, columns: 16_384, stored: 838_000, longestRow: 1750 };
+    const { plan, candidates } = selectSpmm(features({ ...pattern, width: 512, tiles }), h200, 'tiles');
+    expect([plan.columns, plan.cluster]).toEqual([128, 4]);
+    const us = candidates.find(({ variant }) => variant === 'tiles')?.us;
+    expect(us).toBeGreaterThan(0.85 * 30);
+    expect(us).toBeLessThan(1.15 * 30);
+  });
+
   test('runs streams alone that the next kernel would crowd', () => {
     // power-law-8807-3 with 307 columns: 15.5 us with blocks of the next kernel beside its own, 10.8 alone.
     const pattern = { rows: 8807, columns: 8807, stored: 26_158, longestRow: 132 };
