@@ -45,7 +45,12 @@ unpack_into() {
   home="$parent/warptile-kit-$kit_id"
   [ -x "$home/bin/node" ] && return 0
   mkdir -p "$parent" || return 1
-  staging=$(mktemp -d "$parent/warptile-kit.XXXXXX") || return 1
+  # Named before it is made: what a signal interrupts is removed all the same.
+  staging="$home.$$"
+  mkdir -m 700 "$staging" || {
+    staging=''
+    return 1
+  }
   for part in runtime package; do
     # The marker tells a failed decompression from an empty archive: sh has no pipefail.
     { decompress "$here/$part.tar.xz" && : >"$staging/.$part"; } | tar -xf - -C "$staging" && [ -e "$staging/.$part" ] || {
